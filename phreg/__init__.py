@@ -1,0 +1,5 @@
+"""phreg: clean the dense features of a pretrained ViT with self-distilled registers."""
+
+from phreg import _torchvision
+
+_torchvision.make_importable()

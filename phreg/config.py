@@ -1,0 +1,338 @@
+"""The config of a run: what a user writes, checked before anything starts. Unknown keys are refused."""
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from phreg.errors import ConfigError
+
+ReadOut = Literal["standard", "value", "csa", "naclip", "qq"]
+Precision = Literal["float32", "bfloat16"]
+Encoding = Literal["float32", "float16", "bfloat16", "int8"]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+MAX_CONFIG_BYTES = 1 << 20
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, unknown keys refused, NaN and Inf refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TeacherConfig(Section):
+    """The frozen network whose features are cleaned."""
+
+    model: str = Field(description="`timm/NAME[.TAG]`, `open_clip/NAME[:TAG]` or `local-dir:PATH`")
+    checkpoint: str | None = Field(None, description="fsspec URL of weights, for networks without internet")
+    image_size: PositiveInt | None = Field(
+        None, description="side of the square input in pixels, a multiple of the patch; default: the model's"
+    )
+    read_out: ReadOut = Field("standard", description="dense features of the last block; CLIP: `naclip`")
+    mean: tuple[float, float, float] | None = Field(None, description="normalisation; default: the model's")
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(None, description="see mean")
+    precision: Precision = Field("float32", description="of the forward pass; part of the target spec")
+
+
+class TargetConfig(Section):
+    """One named way of making targets. The defaults are the paper's."""
+
+    views: PositiveInt = Field(
+        10, description="views a crop, the unshifted one included; 1 caches raw features"
+    )
+    max_shift: float = Field(0.15, ge=0, lt=1, description="largest shift, as a fraction of the grid's side")
+    crops_per_image: PositiveInt = Field(1, description="crops cached an image")
+    min_crop: float = Field(
+        0.5, gt=0, le=1, description="smallest crop side as a fraction of the image's short side (largest: 1)"
+    )
+    encoding: Encoding = Field("float16", description="how target features are stored")
+
+
+class StudentConfig(Section):
+    """One student: the teacher's network with registers, distilled from one kind of targets."""
+
+    name: Name
+    targets: Name = Field(description="which of the config's targets it learns from")
+    registers: PositiveInt = Field(16, description="register tokens added")
+    unlock: tuple[str, ...] = Field(
+        ("registers", "pos_embed", "patch_embed", "last_block"),
+        min_length=1,
+        description="parameter groups that learn, or glob patterns of timm parameter names",
+    )
+    read_out: ReadOut | None = Field(None, description="default: `standard`; `value` for a CLIP teacher")
+    learning_rate: PositiveFloat = Field(1e-4, description="AdamW, at the first step")
+    final_learning_rate: PositiveFloat = Field(5e-6, description="at the last step; the decay is exponential")
+    weight_decay: float = Field(1e-2, ge=0)
+    clip_gradient: PositiveFloat | None = Field(
+        1.0, description="largest global gradient norm; null: no clipping"
+    )
+    epochs: PositiveFloat = Field(1.0, description="passes over the cached crops; fractions are allowed")
+    batch_size: PositiveInt = Field(16, description="crops a step and worker")
+    precision: Precision = Field("float32", description="of the forward pass; weights stay float32")
+    seed: int = Field(0, description="of the registers' start values and the order of samples")
+
+
+class GenerationConfig(Section):
+    """The pool of Ray actors that makes targets. None of it changes a target's value."""
+
+    min_actors: PositiveInt = Field(1, description="actors without which the run does not go on")
+    max_actors: PositiveInt = Field(1, description="actors the run grows to as the cluster allows")
+    gpus_per_actor: float = Field(0, ge=0, description="0 runs the teacher on CPU")
+    cpus_per_actor: PositiveFloat = 1
+    images_per_forward: PositiveInt = Field(
+        8, description="crops (with all views) a forward pass; CPU: always 1"
+    )
+    max_attempts: PositiveInt = Field(3, description="tries a shard before it is reported as failed")
+    start_timeout_s: PositiveFloat = Field(300, description="seconds to wait for min_actors")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max_actors < self.min_actors:
+            raise ValueError(f"max_actors ({self.max_actors}) is below min_actors ({self.min_actors})")
+        return self
+
+
+class TrainingConfig(Section):
+    """How Ray Train runs a student; with `workers`, the only part of it that changes the loss curve."""
+
+    workers: PositiveInt = Field(1, description="data-parallel workers")
+    gpus_per_worker: float = Field(0, ge=0, description="0 trains on CPU")
+    cpus_per_worker: PositiveFloat = 1
+    shuffle_shards: PositiveInt = Field(4, description="shards a worker holds and shuffles together")
+    checkpoint_every: PositiveInt = Field(200, description="steps between checkpoints")
+    validate_every: PositiveInt = Field(200, description="steps between validations")
+    max_failures: int = Field(3, ge=0, description="worker failures survived before the student is given up")
+
+
+class EvaluationConfig(Section):
+    """Label-free measures on held-out crops."""
+
+    images: PositiveInt = Field(
+        64, description="held-out images measured, from the first validation shards on"
+    )
+    shifts: PositiveInt = Field(8, description="patch shifts for shift consistency")
+    max_shift: float = Field(
+        0.15, gt=0, lt=1, description="largest of them, as a fraction of the grid's side"
+    )
+    figures: int = Field(4, ge=0, description="images drawn, before and after")
+    targets: Name | None = Field(
+        None, description="targets the cosine is measured to; default: those with the most views"
+    )
+
+
+class GateRule(Section):
+    """One condition of promotion: `metric` must beat `against` by `margin`, in the metric's own direction."""
+
+    metric: Name
+    against: Literal["teacher", "champion"] = "teacher"
+    margin: float = Field(0.0, description="smallest improvement; negative allows a loss of that much")
+
+
+class GateConfig(Section):
+    """What a student must show to become the champion."""
+
+    alias: Name = "champion"
+    rules: tuple[GateRule, ...] = (
+        GateRule(metric="shift_cosine_mean", against="teacher"),
+        GateRule(metric="target_cosine_p50", against="teacher"),
+        GateRule(metric="target_cosine_p50", against="champion"),
+    )
+
+
+class RunConfig(Section):
+    """A whole run. URLs are fsspec URLs; credentials and endpoints come from the environment."""
+
+    name: Name = Field(description="name of the run and of the registered model")
+    images: tuple[str, ...] = Field(min_length=1, description="training shards: URLs, brace ranges, globs")
+    validation: tuple[str, ...] = Field(min_length=1, description="held-out shards, likewise")
+    output: str = Field(description="folder of everything the run writes")
+    cache: str | None = Field(None, description="target cache; default: OUTPUT/cache; share it between runs")
+    registry: str | None = Field(
+        None, description="registry; default: OUTPUT/registry; share it between runs"
+    )
+    teacher: TeacherConfig
+    targets: dict[Name, TargetConfig] = Field(min_length=1, description="named ways of making targets")
+    students: tuple[StudentConfig, ...] = Field(
+        min_length=1, description="a list; an item with `grid: {field: [values]}` stands for their product"
+    )
+    generation: GenerationConfig = GenerationConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GateConfig = GateConfig()
+    max_quarantined: Fraction = Field(0.01, description="share of unusable samples past which the run fails")
+    seed: int = Field(0, description="of crops and views")
+    ray_address: str | None = Field(None, description="a Ray cluster; default: RAY_ADDRESS, else a local one")
+
+    @field_validator("images", "validation", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("students", mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple(itertools.chain.from_iterable(expand_grid(item) for item in value))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        twice = [name for name, count in Counter(s.name for s in self.students).items() if count > 1]
+        if twice:
+            raise ValueError(f"students share the name {twice[0]!r}; give each its own")
+        for student in self.students:
+            if student.targets not in self.targets:
+                raise ValueError(
+                    f"student {student.name!r} names targets {student.targets!r}, "
+                    f"but the config has {sorted(self.targets)}"
+                )
+        if self.evaluation.targets is not None and self.evaluation.targets not in self.targets:
+            raise ValueError(
+                f"evaluation.targets is {self.evaluation.targets!r}, not one of {sorted(self.targets)}"
+            )
+        return self
+
+    @property
+    def cache_url(self) -> str:
+        return self.cache or f"{self.output.rstrip('/')}/cache"
+
+    @property
+    def registry_url(self) -> str:
+        return self.registry or f"{self.output.rstrip('/')}/registry"
+
+    @property
+    def reference_targets(self) -> str:
+        """Name of the targets that evaluation compares with."""
+        if self.evaluation.targets is not None:
+            return self.evaluation.targets
+        return max(sorted(self.targets), key=lambda name: self.targets[name].views)
+
+    @property
+    def used_targets(self) -> list[str]:
+        """Names of the targets that some student or the evaluation needs, in the config's order."""
+        needed = {student.targets for student in self.students} | {self.reference_targets}
+        return [name for name in self.targets if name in needed]
+
+
+def expand_grid(item: Any) -> list[Any]:
+    """`{name: a, grid: {registers: [1, 4]}}` gives students `a-registers1` and `a-registers4`."""
+    if not isinstance(item, dict) or "grid" not in item:
+        return [item]
+    grid = item["grid"]
+    if not isinstance(grid, dict) or not grid or not all(isinstance(v, list) and v for v in grid.values()):
+        raise ValueError("a student's grid maps fields to lists of values, for instance {registers: [4, 16]}")
+    fixed = {key: value for key, value in item.items() if key != "grid"}
+    both = sorted(set(fixed) & set(grid))
+    if both:
+        raise ValueError(f"a student gives {both[0]!r} both by itself and in its grid")
+    return [
+        fixed | dict(zip(grid, values, strict=True)) | {"name": _grid_name(fixed.get("name"), grid, values)}
+        for values in itertools.product(*grid.values())
+    ]
+
+
+def _grid_name(stem: Any, fields: Iterable[str], values: Iterable[Any]) -> str:
+    parts = (f"{field}{value}" for field, value in zip(fields, values, strict=True))
+    name = "-".join([str(stem or "student"), *parts])
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice (YAML would keep the last without a word)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key, count in Counter(keys).items():
+            if count > 1 and key != "<<":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} given twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a YAML config; `overrides` are `a.b=value` (value is YAML; list items by index).
+
+    Raises `ConfigError` that names the file and every field that is wrong.
+    """
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"Cannot read the config {path}", found=error.strerror or str(error)) from error
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise ConfigError(
+            f"The config {path} is too large", f"at most {MAX_CONFIG_BYTES} bytes", f"{len(raw)}"
+        )
+    data = _parse_yaml(raw, f"the config {path}")
+    if not isinstance(data, dict):
+        raise ConfigError(f"The config {path} is not a mapping", "keys and values", type(data).__name__)
+    for override in overrides:
+        _apply_override(data, override)
+    return parse_config(data, f"the config {path}")
+
+
+def parse_config(data: dict[str, Any], source: str = "the config") -> RunConfig:
+    """Check plain data as a config. Raises `ConfigError` with one line a wrong field."""
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{source[0].upper()}{source[1:]} has {error.error_count()} "
+            f"{'mistake' if error.error_count() == 1 else 'mistakes'}",
+            found="".join(f"\n    {_describe(detail)}" for detail in error.errors()),
+            remedy="mend these fields; `phreg run --help` shows an example",
+        ) from None
+
+
+def _describe(detail: Any) -> str:
+    where = ".".join(str(part) for part in detail["loc"]) or "config"
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: unknown key"
+    if detail["type"] == "missing":
+        return f"{where}: missing"
+    given = repr(detail.get("input"))
+    shown = "" if detail["type"] == "value_error" else f" (given {given[:80]})"
+    return f"{where}: {detail['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _parse_yaml(raw: bytes | str, source: str) -> Any:
+    try:
+        return yaml.load(raw, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"Cannot parse {source} as YAML", found=str(error)[:500]) from None
+
+
+def _apply_override(data: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"Cannot read the override {override!r}", expected="a.b=value")
+    parts = path.split(".")
+    node: Any = data
+    try:
+        for part in parts[:-1]:
+            node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
+        key: Any = int(parts[-1]) if isinstance(node, list) else parts[-1]
+        node[key] = _parse_yaml(text, f"the override {override!r}")
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"The override {override!r} names no place in the config",
+            expected="a path of keys, list items by index, for instance students.0.registers=4",
+        ) from None

@@ -1,0 +1,107 @@
+"""The errors a user can meet, each saying what was wrong, what was expected and what to do.
+
+PhregError
+├── ConfigError            a config that must not start a run            (also a ValueError)
+├── StorageError           an object store that refuses
+│   └── ObjectNotFoundError    one object, or its bucket or folder, is not there
+├── DataError
+│   ├── ShardError         a shard that cannot be trusted as a whole
+│   └── SampleError        one sample that cannot be used: quarantined, never fatal
+├── ModelError             a model name, size or option that cannot work (also a ValueError)
+│   └── CheckpointError    weights that do not fit, or are not safe to read
+├── NonFiniteError         NaN or Inf where features were made
+├── CacheError
+│   ├── SpecMismatchError      a cache made with another target spec
+│   ├── ContentMismatchError   another shard content under a committed name
+│   ├── CorruptTargetsError    bytes that differ from their commit record
+│   └── MissingTargetsError    no committed targets for a shard or key
+├── GenerationError        shards that could not be done, after the others were
+├── TrainingError
+└── RegistryError
+"""
+
+
+class PhregError(Exception):
+    """Base of all errors phreg raises on purpose.
+
+    All four parts are positional arguments, so that the error survives pickling (Ray pickles it).
+    """
+
+    def __init__(self, problem: str, expected: str = "", found: str = "", remedy: str = "") -> None:
+        super().__init__(problem, expected, found, remedy)
+        self.problem, self.expected, self.found, self.remedy = problem, expected, found, remedy
+
+    def __str__(self) -> str:
+        parts = [self.problem.rstrip(".")]
+        parts += [f"expected: {self.expected}"] if self.expected else []
+        parts += [f"found: {self.found}"] if self.found else []
+        parts += [f"what to do: {self.remedy}"] if self.remedy else []
+        return "\n  ".join(parts)
+
+
+class ConfigError(PhregError, ValueError):
+    """A config that must not start a run."""
+
+
+class StorageError(PhregError):
+    """An object store that refuses: no bucket, no permission, no connection."""
+
+
+class ObjectNotFoundError(StorageError):
+    """An object, or the bucket or folder that should hold it, is not there."""
+
+
+class DataError(PhregError):
+    """Images or shards that cannot be used."""
+
+
+class ShardError(DataError):
+    """A shard that cannot be trusted as a whole (cut short, empty, duplicate keys)."""
+
+
+class SampleError(DataError):
+    """One sample that cannot be used. It is quarantined by key; it never stops a run."""
+
+
+class ModelError(PhregError, ValueError):
+    """A model name, size or option that cannot work."""
+
+
+class CheckpointError(ModelError):
+    """Weights that do not fit the model, or are not safe to read."""
+
+
+class NonFiniteError(PhregError):
+    """Dense features that came out NaN or Inf."""
+
+
+class CacheError(PhregError):
+    """A target cache that cannot serve what was asked."""
+
+
+class SpecMismatchError(CacheError):
+    """A cache that was made with another target spec."""
+
+
+class ContentMismatchError(CacheError):
+    """A shard whose content differs from the one committed under its name."""
+
+
+class CorruptTargetsError(CacheError):
+    """Stored bytes that differ from their commit record."""
+
+
+class MissingTargetsError(CacheError):
+    """No committed targets for a shard or a key."""
+
+
+class GenerationError(PhregError):
+    """Shards whose targets could not be made; raised after all other shards were done."""
+
+
+class TrainingError(PhregError):
+    """A distillation that cannot go on."""
+
+
+class RegistryError(PhregError):
+    """A registry entry that is missing, incomplete or altered."""
