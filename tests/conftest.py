@@ -1,0 +1,61 @@
+"""Fixtures: the shared folder where there is one, and a real S3 endpoint over HTTP (moto's server)."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+# Shapes are checked at run time in tests, before the modules are imported.
+_CHECKED = ["phreg.denoise", "phreg.models", "phreg.distill.loss", "phreg.evaluate.measures"]
+_hook = install_import_hook(_CHECKED, "beartype.beartype")
+
+from phreg.storage import Folder  # noqa: E402
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads() -> None:
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """Parity vectors and photos of the workplace; not shipped with the project."""
+    folder = Path(os.environ.get("PHREG_SHARED", SHARED))
+    if not (folder / "parity").is_dir():
+        pytest.skip("no ../shared folder here (set PHREG_SHARED to its place): parity and photo tests skip")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """URL of a moto server on loopback, with throw-away credentials in the environment."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    patch = pytest.MonkeyPatch()
+    patch.setenv("AWS_ENDPOINT_URL", url)
+    patch.setenv("AWS_ACCESS_KEY_ID", "test")
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    yield url
+    patch.undo()
+    server.stop()
+
+
+@pytest.fixture
+def s3_folder(s3_server: str) -> Folder:
+    """A folder in a fresh bucket."""
+    import s3fs
+
+    bucket = f"phreg-{uuid.uuid4().hex[:12]}"
+    s3fs.S3FileSystem().mkdir(bucket)
+    return Folder(f"s3://{bucket}/work")
