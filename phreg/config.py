@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from phreg.errors import ConfigError
+from phreg.types import HIGHER_IS_BETTER
 
 ReadOut = Literal["standard", "value", "csa", "naclip", "qq"]
 Precision = Literal["float32", "bfloat16"]
@@ -139,9 +140,16 @@ class EvaluationConfig(Section):
 class GateRule(Section):
     """One condition of promotion: `metric` must beat `against` by `margin`, in the metric's own direction."""
 
-    metric: Name
+    metric: str = Field(description=f"one of {', '.join(HIGHER_IS_BETTER)}")
     against: Literal["teacher", "champion"] = "teacher"
     margin: float = Field(0.0, description="smallest improvement; negative allows a loss of that much")
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in HIGHER_IS_BETTER:
+            raise ValueError(f"no such metric; there are {', '.join(HIGHER_IS_BETTER)}")
+        return value
 
 
 class GateConfig(Section):

@@ -16,3 +16,14 @@ class Quarantined(NamedTuple):
 
     key: str
     reason: str
+
+
+HIGHER_IS_BETTER: dict[str, bool] = {
+    "outlier_rate": False,
+    "shift_cosine_mean": True,
+    "shift_cosine_p5": True,
+    "target_cosine_p1": True,
+    "target_cosine_p5": True,
+    "target_cosine_p50": True,
+}
+"""The label-free measures, and in which direction each is good."""
