@@ -46,6 +46,10 @@ class Views:
         """The number of views an image, n."""
         return int(self.offsets.shape[-2])
 
+    def __getitem__(self, images: slice) -> "Views":
+        """The views of some of a batch's images; shared views stay as they are."""
+        return Views(self.offsets[images], self.flips[images]) if self.per_image else self
+
     @property
     def per_image(self) -> bool:
         """Whether each image of a batch has views of its own."""

@@ -1,0 +1,18 @@
+"""The one network class: timm's ViT, as teacher and as student."""
+
+from phreg.models.backbone import Backbone, is_clip_like
+from phreg.models.hub import hub_files, load_student, timm_snippet
+from phreg.models.load import load_backbone
+from phreg.models.student import PAPER_UNLOCKED, Student, add_registers
+
+__all__ = [
+    "PAPER_UNLOCKED",
+    "Backbone",
+    "Student",
+    "add_registers",
+    "hub_files",
+    "is_clip_like",
+    "load_backbone",
+    "load_student",
+    "timm_snippet",
+]

@@ -1,0 +1,143 @@
+"""Denoising: the average of a crop's un-shifted features over its views (paper section 3.2).
+
+Tokens are shifted, not pixels: the crop and its mirror image are patch-embedded once each, and every
+view is an index into those tokens, with the embedding of a white patch for what lies outside. That is
+exact, because shifts are whole patches and the embedding sees one patch at a time.
+
+Shapes: B batch, n views, P = h w patches (row-major), C width of the features.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from phreg.errors import ConfigError, NonFiniteError
+from phreg.models.backbone import Backbone
+from phreg.views import Views
+
+Grid = tuple[int, int]
+
+
+def denoise(
+    backbone: Backbone,
+    images: Float[Tensor, "B 3 H W"],
+    views: Views,
+    images_per_forward: int | None = None,
+) -> Float[Tensor, "B C h w"]:
+    """Dense features of normalised images, averaged in float32 over the views that saw each patch.
+
+    Args:
+        images_per_forward: images (each with all its views) a forward pass. Default: 1 on CPU, so that a
+            target does not depend on its batch; all of them elsewhere.
+
+    Raises `ConfigError` if some patch is seen by no view, `NonFiniteError` if a feature is NaN or Inf.
+    """
+    _check_coverage(views, backbone.grid_of(images))
+    chunk = images_per_forward or (1 if images.device.type == "cpu" else len(images))
+    per_image = views.for_batch(len(images))
+    with torch.no_grad():
+        parts = [
+            _denoise_chunk(backbone, images[i : i + chunk], per_image[i : i + chunk])
+            for i in range(0, len(images), max(chunk, 1))
+        ]
+    h, w = backbone.grid_of(images)
+    if not parts:
+        return images.new_zeros(0, backbone.out_dim, h, w, dtype=torch.float32)
+    return torch.cat(parts).transpose(1, 2).unflatten(2, (h, w)).contiguous()
+
+
+def view_features(
+    backbone: Backbone, images: Float[Tensor, "B 3 H W"], views: Views
+) -> tuple[Float[Tensor, "B n P C"], Bool[Tensor, "B n P"]]:
+    """Features of every view in float32, put back on the crop's grid, and which patches each view saw.
+
+    Where a view did not see a patch, its features are 0. One forward pass of B n inputs. Raises
+    `NonFiniteError`.
+    """
+    views = views.for_batch(len(images))
+    grid = backbone.grid_of(images)
+    source = torch.from_numpy(source_indices(views, grid)).to(images.device)
+    place = torch.from_numpy(placement_indices(views, grid)).to(images.device)
+    tokens = _shifted_tokens(backbone, images, source)
+    features = backbone.features(tokens).float().unflatten(0, source.shape[:2])
+    check_finite(features, "features of the views")
+    seen = place >= 0
+    placed = features.gather(2, place.clamp(min=0)[..., None].expand(-1, -1, -1, features.shape[-1]))
+    return torch.where(seen[..., None], placed, 0.0), seen
+
+
+def check_finite(features: Tensor, what: str) -> None:
+    if not torch.isfinite(features).all():
+        bad = int((~torch.isfinite(features)).sum())
+        raise NonFiniteError(
+            f"NaN or Inf in the {what}",
+            expected="finite values",
+            found=f"{bad} of {features.numel()} values are not",
+            remedy="check the input; under bfloat16 try precision: float32",
+        )
+
+
+def source_indices(views: Views, grid: Grid) -> npt.NDArray[np.int64]:
+    """For each place of each view, the token that stands there [B, n, P].
+
+    Tokens 0 to P - 1 are the crop's, P to 2 P - 1 its mirror image's, 2 P is the white patch.
+    """
+    h, w = grid
+    flip = views.flips[..., None, None]
+    x = np.arange(w)[None, :]
+    unmirrored = np.where(flip, w - 1 - x, x)  # the view's column before its mirror
+    row = np.arange(h)[:, None] + views.offsets[..., 0, None, None]
+    column = unmirrored + views.offsets[..., 1, None, None]
+    inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
+    direct = row * w + column
+    mirrored = h * w + row * w + (w - 1 - column)  # the same patch, mirrored, in the mirror image
+    index = np.where(inside, np.where(flip, mirrored, direct), 2 * h * w)
+    return index.reshape(*views.flips.shape, h * w)
+
+
+def placement_indices(views: Views, grid: Grid) -> npt.NDArray[np.int64]:
+    """For each patch of the crop, its place in each view [B, n, P], or -1 where the view did not see it."""
+    h, w = grid
+    row = np.arange(h)[:, None] - views.offsets[..., 0, None, None]
+    column = np.arange(w)[None, :] - views.offsets[..., 1, None, None]
+    inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
+    column = np.where(views.flips[..., None, None], w - 1 - column, column)
+    return np.where(inside, row * w + column, -1).reshape(*views.flips.shape, h * w)
+
+
+def _shifted_tokens(
+    backbone: Backbone, images: Float[Tensor, "B 3 H W"], source: Tensor
+) -> Float[Tensor, "Bn h w D"]:
+    p = backbone.patch_size
+    white = ((1 - backbone.mean) / backbone.std).to(images)[None, :, None, None].expand(-1, -1, p, p)
+    own = backbone.embed(images)
+    batch, h, w, width = own.shape
+    bank = torch.cat(
+        [
+            own.flatten(1, 2),
+            backbone.embed(images.flip(-1)).flatten(1, 2),
+            backbone.embed(white).flatten(1, 2).expand(batch, -1, -1),
+        ],
+        dim=1,
+    )
+    index = source.flatten(1)[..., None].expand(-1, -1, width)
+    return bank.gather(1, index).reshape(-1, h, w, width)
+
+
+def _denoise_chunk(backbone: Backbone, images: Tensor, views: Views) -> Float[Tensor, "B P C"]:
+    features, seen = view_features(backbone, images, views)
+    return features.sum(1) / seen.sum(1)[..., None]
+
+
+def _check_coverage(views: Views, grid: Grid) -> None:
+    seen = (placement_indices(views, grid) >= 0).any(-2)
+    if not seen.all():
+        unseen = int(np.argwhere(~seen)[0][-1])
+        raise ConfigError(
+            "Some patches are seen by no view",
+            expected="every patch in at least one view",
+            found=f"the patch in row {unseen // grid[1]}, column {unseen % grid[1]} is in none",
+            remedy="make one view unshifted, as sample_views does with view 0",
+        )

@@ -1,0 +1,147 @@
+"""`Backbone`: a timm ViT as a map from normalised images to dense features.
+
+Shapes: B batch, H W pixels, h w patches, P = h w, D width of the network, C width of the features
+(D, or the width of CLIP's projection).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from phreg.errors import ModelError
+from phreg.fingerprint import digest_weights
+from phreg.models.architecture import vit_arguments
+from phreg.models.position import resample_grid
+from phreg.models.read_outs import check_read_out, run_last_block
+
+
+def is_clip_like(vit: VisionTransformer) -> bool:
+    """CLIP's image towers, and no other ViT in timm, normalise before the first block."""
+    return not isinstance(vit.norm_pre, nn.Identity)
+
+
+def has_projection(vit: VisionTransformer) -> bool:
+    """Whether `vit.head` is CLIP's projection rather than a classifier or nothing."""
+    tag = (getattr(vit, "pretrained_cfg", None) or {}).get("tag") or ""
+    return is_clip_like(vit) and isinstance(vit.head, nn.Linear) and "ft_in" not in tag
+
+
+class Backbone(nn.Module):
+    """Maps normalised images [B, 3, H, W] to dense features [B, C, H/p, W/p].
+
+    Features are those of the last block under `read_out`, after the final norm (and CLIP's projection),
+    prefix tokens dropped. Any H and W that the patch divides will do: the positional embedding is
+    resampled (bicubic) when the grid is not the network's own.
+
+    Attributes: `vit` the timm model; `mean`, `std` [3] of the normalisation; `patch_size` in pixels;
+    `image_size` (H, W) and `grid_size` (h, w) the network's own; `out_dim` C; `read_out`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        vit: VisionTransformer,
+        read_out: str,
+        mean: Sequence[float],
+        std: Sequence[float],
+        source_digest: str | None = None,
+    ) -> None:
+        super().__init__()
+        check_read_out(read_out, vit.blocks[-1])
+        self.vit = vit
+        self.read_out = read_out
+        self.projects = has_projection(vit)
+        self.patch_size = square_patch(vit)
+        head: Any = vit.head
+        self.out_dim = int(head.out_features if self.projects else vit.embed_dim)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32), persistent=False)
+        self._source_digest = source_digest
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        height, width = self.vit.patch_embed.img_size
+        return int(height), int(width)
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        height, width = self.vit.patch_embed.grid_size
+        return int(height), int(width)
+
+    def grid_of(self, images: Tensor) -> tuple[int, int]:
+        """Patches (h, w) of images [..., H, W]. Raises `ModelError` if the patch does not fit."""
+        check_divides(images.shape[-2:], self.patch_size)
+        return images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
+
+    @property
+    def architecture(self) -> dict[str, object]:
+        """The network as plain data: timm's constructor arguments."""
+        return vit_arguments(self.vit)
+
+    def weights_digest(self) -> str:
+        """SHA-256 of the weights: as loaded (before any resampling to a size), or as they are now."""
+        return self._source_digest or digest_weights(self.vit.state_dict())
+
+    def normalize(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
+        """8-bit RGB crops as the network wants them."""
+        images = crops.to(self.mean.device).permute(0, 3, 1, 2).float() / 255
+        return (images - self.mean[:, None, None]) / self.std[:, None, None]
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        tokens = self.embed(images)
+        features = self.features(tokens)
+        return features.transpose(1, 2).unflatten(2, tokens.shape[1:3])
+
+    def embed(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B h w D"]:
+        """Patch tokens before the positional embedding. Raises `ModelError` if the patch does not fit."""
+        self.grid_of(images)
+        patch_embed = self.vit.patch_embed
+        out: Tensor = patch_embed.norm(patch_embed.proj(images).permute(0, 2, 3, 1))
+        return out
+
+    def features(self, tokens: Float[Tensor, "B h w D"]) -> Float[Tensor, "B P C"]:
+        """Dense features of patch tokens as `embed` gives them, row-major."""
+        vit, grid = self.vit, (tokens.shape[1], tokens.shape[2])
+        x = vit.norm_pre(self._sequence(tokens))
+        x = vit.blocks[:-1](x)
+        x = run_last_block(vit.blocks[-1], x, self.read_out, grid)
+        x = vit.fc_norm(vit.norm(x[:, vit.num_prefix_tokens :]))  # one of the two is an identity
+        return vit.head(x) if self.projects else x
+
+    def _sequence(self, tokens: Float[Tensor, "B h w D"]) -> Float[Tensor, "B N D"]:
+        """Prefix tokens (class token, registers), then patches, positional embedding added."""
+        vit, (h, w) = self.vit, tokens.shape[1:3]
+        patches = tokens.flatten(1, 2)
+        prefix = [t.expand(len(tokens), -1, -1) for t in (vit.cls_token, vit.reg_token) if t is not None]
+        if vit.pos_embed is None:
+            return torch.cat([*prefix, patches], 1)
+        embedded_prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
+        for_prefix, for_grid = vit.pos_embed[:, :embedded_prefix], vit.pos_embed[:, embedded_prefix:]
+        patches = patches + resample_grid(for_grid, self.grid_size, (h, w))
+        if not prefix:
+            return patches
+        before = torch.cat(prefix, 1)
+        return torch.cat([before + for_prefix if embedded_prefix else before, patches], 1)
+
+
+def square_patch(vit: VisionTransformer) -> int:
+    height, width = vit.patch_embed.patch_size
+    if height != width:
+        raise ModelError("The model's patches are not square", "square patches", f"{height} x {width}")
+    return int(height)
+
+
+def check_divides(size: Sequence[int], patch: int) -> None:
+    if any(side < patch or side % patch for side in size):
+        low = max(patch, min(size) // patch * patch)
+        raise ModelError(
+            f"An input of {size[0]} x {size[1]} pixels cannot be cut into patches of {patch}",
+            expected=f"sides that are multiples of {patch}",
+            remedy=f"use for instance {low} or {low + patch}",
+        )

@@ -1,0 +1,116 @@
+"""Students in timm's hub layout: `config.json` and `model.safetensors`, loadable by stock timm."""
+
+import json
+from typing import Any
+
+import safetensors.torch
+import timm
+from timm.models.vision_transformer import VisionTransformer
+
+from phreg.errors import ModelError
+from phreg.models.architecture import base_architecture, check_stock, vit_arguments
+from phreg.models.backbone import Backbone
+from phreg.models.weights import load_weights, parse_state_dict
+from phreg.storage import Folder
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+def hub_files(model: Backbone, extra: dict[str, Any] | None = None) -> dict[str, bytes]:
+    """The two files of a model, by name; `extra` is kept in the config under `phreg`.
+
+    Raises `ModelError` if stock timm would build another network from them.
+    """
+    vit = model.vit
+    architecture, arguments = base_architecture(vit), vit_arguments(vit)
+    check_stock(vit, architecture, arguments)
+    config = {
+        "architecture": architecture,
+        "num_classes": arguments["num_classes"],
+        "num_features": arguments["embed_dim"],
+        "global_pool": arguments["global_pool"],
+        "model_args": arguments | {"dynamic_img_size": True},
+        "pretrained_cfg": {
+            "tag": "phreg",
+            "input_size": [3, *model.image_size],
+            "fixed_input_size": False,
+            "interpolation": "bicubic",
+            "crop_pct": 1.0,
+            "mean": [float(x) for x in model.mean],
+            "std": [float(x) for x in model.std],
+            "num_classes": arguments["num_classes"],
+            "first_conv": "patch_embed.proj",
+            "classifier": "head",
+        },
+        "phreg": {"read_out": model.read_out} | (extra or {}),
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in vit.state_dict().items()}
+    return {
+        CONFIG_FILE: json.dumps(config, indent=2).encode(),
+        WEIGHTS_FILE: safetensors.torch.save(weights, metadata={"format": "pt"}),
+    }
+
+
+def load_student(uri: str) -> Backbone:
+    """A student from a directory in timm's hub layout (a registry entry), at any fsspec URL.
+
+    Its read-out and normalisation are those it was trained with. Raises `ModelError`.
+    """
+    vit, state, config = read_hub_folder(uri)
+    load_weights(vit, state, uri)
+    vit.eval().requires_grad_(False)
+    details, statistics = config.get("phreg", {}), config["pretrained_cfg"]
+    return Backbone(vit, details.get("read_out", "standard"), statistics["mean"], statistics["std"]).eval()
+
+
+def read_hub_folder(
+    uri: str, with_weights: bool = True
+) -> tuple[VisionTransformer, dict[str, Any], dict[str, Any]]:
+    """The network (not yet with its weights), its weights and its config."""
+    folder = Folder(uri)
+    raw = folder.read(CONFIG_FILE)
+    try:
+        config = json.loads(raw)
+        # dynamic_img_size only changes how timm's own forward resamples; ours does that itself.
+        arguments = {k: v for k, v in config.get("model_args", {}).items() if k != "dynamic_img_size"}
+        vit = timm.create_model(config["architecture"], pretrained=False, **arguments)
+        vit.pretrained_cfg = config["pretrained_cfg"] | {"architecture": config["architecture"]}
+    except Exception as error:
+        raise ModelError(
+            f"Cannot build the model described by {uri}/{CONFIG_FILE}",
+            expected="timm's hub layout: architecture, model_args, pretrained_cfg",
+            found=f"{type(error).__name__}: {str(error)[:200]}",
+        ) from None
+    if not isinstance(vit, VisionTransformer):
+        raise ModelError(f"The model in {uri} is no plain ViT", "a VisionTransformer", type(vit).__name__)
+    state = parse_state_dict(folder.read(WEIGHTS_FILE), folder.url_of(WEIGHTS_FILE)) if with_weights else {}
+    return vit, state, config
+
+
+def timm_snippet(model: Backbone, path: str) -> str:
+    """Stock timm lines that load a saved model and give its dense features [B, P, C], row-major.
+
+    `images` are normalised, [B, 3, H, W]. Nothing of phreg is used.
+    """
+    lines = ["import timm", f'model = timm.create_model("local-dir:{path}", pretrained=True).eval()']
+    if model.read_out == "standard":
+        features = "model.forward_features(images)[:, model.num_prefix_tokens:]"
+        if type(model.vit.fc_norm).__name__ != "Identity":
+            features = f"model.fc_norm({features})"
+    elif model.read_out == "value":
+        lines += [
+            "before = model.forward_intermediates(images, indices=[len(model.blocks) - 2], "
+            'output_fmt="NLC", intermediates_only=True)[0]',
+            "last = model.blocks[-1]",
+            "value = last.attn.qkv(last.norm1(before)).chunk(3, dim=-1)[2]",
+        ]
+        features = "model.norm(last.ls1(last.attn.proj(value)))"
+    else:
+        raise ModelError(
+            f"Features of the read-out {model.read_out!r} need phreg",
+            expected="standard or value",
+            remedy="load it with phreg.load_student",
+        )
+    lines.append(f"features = {f'model.head({features})' if model.projects else features}")
+    return "\n".join(lines)

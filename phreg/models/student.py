@@ -1,0 +1,96 @@
+"""Students: a teacher's network with register tokens, some of its parameters unlocked."""
+
+import copy
+import fnmatch
+from collections.abc import Iterable, Sequence
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from phreg.errors import ModelError
+from phreg.models.backbone import Backbone
+
+PAPER_UNLOCKED = ("registers", "pos_embed", "patch_embed", "last_block")
+
+
+class Student(Backbone):
+    """A `Backbone` with registers. Everything is frozen until `unlock` says what learns."""
+
+    def unlock(self, names: Iterable[str] = PAPER_UNLOCKED) -> "Student":
+        """Let these parameters learn, and no others.
+
+        `names`: `registers`, `pos_embed`, `patch_embed`, `last_block` (the paper's choice), or glob
+        patterns of timm's parameter names such as `blocks.10.*`. Raises `ModelError` for a name that
+        matches nothing.
+        """
+        groups = unlock_patterns(self.vit)
+        parameters = dict(self.vit.named_parameters())
+        chosen: set[str] = set()
+        for name in [names] if isinstance(names, str) else names:
+            found = fnmatch.filter(parameters, groups.get(name, name))
+            if not found:
+                raise ModelError(
+                    f"Nothing to unlock by the name {name!r}",
+                    expected=f"one of {', '.join(groups)}, or a pattern of parameter names",
+                    found=f"parameters such as {', '.join(list(parameters)[:3])}",
+                )
+            chosen.update(found)
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(name in chosen)
+        return self
+
+
+def unlock_patterns(vit: VisionTransformer) -> dict[str, str]:
+    return {
+        "registers": "reg_token",
+        "pos_embed": "pos_embed",
+        "patch_embed": "patch_embed.*",
+        "last_block": f"blocks.{len(vit.blocks) - 1}.*",
+    }
+
+
+def add_registers(backbone: Backbone, registers: int, read_out: str | None = None, seed: int = 0) -> Student:
+    """A student: a copy of the network with `registers` more tokens after the class token.
+
+    Registers start from N(0, 1/D) (variance; D the network's width) and get no positional embedding
+    (paper section 3.3). The class token's positional embedding is folded into the class token, which
+    changes nothing in what it computes and gives the layout of timm's `..._reg4_dinov2`.
+
+    `read_out` defaults to the backbone's. Raises `ModelError` for fewer than one register.
+    """
+    if registers < 1:
+        raise ModelError(
+            f"A student with {registers} registers is no student of PH-Reg",
+            expected="at least 1 register token (the paper uses 16)",
+            remedy="give registers: 1 or more",
+        )
+    vit = copy.deepcopy(backbone.vit)
+    _fold_prefix_positions(vit)
+    generator = torch.Generator().manual_seed(seed)
+    width = vit.embed_dim
+    fresh = torch.randn(1, registers, width, generator=generator) * width**-0.5
+    old = [] if vit.reg_token is None else [vit.reg_token.detach()]
+    vit.reg_token = nn.Parameter(torch.cat([*old, fresh.to(vit.patch_embed.proj.weight)], 1))
+    vit.num_reg_tokens += registers
+    vit.num_prefix_tokens += registers
+    vit.requires_grad_(False)
+    mean, std = backbone.mean.tolist(), backbone.std.tolist()
+    student = Student(vit, read_out or backbone.read_out, mean, std)
+    return student.to(backbone.mean.device).eval()
+
+
+def _fold_prefix_positions(vit: VisionTransformer) -> None:
+    """Add the prefix tokens' positional embedding to the tokens themselves, once and for all."""
+    if vit.pos_embed is None or vit.no_embed_class:
+        vit.no_embed_class = True
+        return
+    places: Sequence[torch.Tensor] = vit.pos_embed.detach().split(
+        [int(vit.has_class_token), vit.num_reg_tokens, vit.pos_embed.shape[1] - vit.num_prefix_tokens], dim=1
+    )
+    if vit.cls_token is not None:
+        vit.cls_token = nn.Parameter(vit.cls_token.detach() + places[0])
+    if vit.reg_token is not None:
+        vit.reg_token = nn.Parameter(vit.reg_token.detach() + places[1])
+    vit.pos_embed = nn.Parameter(places[2].clone())
+    vit.no_embed_class = True

@@ -1,0 +1,111 @@
+"""Reading weights that somebody else wrote: safetensors, or PyTorch files without code in them."""
+
+import io
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from torch import Tensor, nn
+
+from phreg.errors import CheckpointError
+from phreg.storage import read_url
+
+_POSITIONS = ("visual.positional_embedding", "visual.trunk.pos_embed", "pos_embed")
+
+
+def read_state_dict(url: str) -> dict[str, Any]:
+    """The state dict at an fsspec URL. Raises `CheckpointError` for what is not plain tensors."""
+    return parse_state_dict(read_url(url), url)
+
+
+def parse_state_dict(data: bytes, source: str) -> dict[str, Any]:
+    if data[8:9] == b"{":  # safetensors: 8 bytes of header length, then JSON
+        try:
+            return safetensors.torch.load(data)
+        except safetensors.SafetensorError as error:
+            raise CheckpointError(f"Cannot read the safetensors file {source}", found=str(error)) from None
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"Cannot read the checkpoint {source}",
+            expected="safetensors, or a PyTorch file that holds only tensors and plain containers",
+            found=str(error).splitlines()[0][:200] if str(error) else type(error).__name__,
+            remedy="convert it to safetensors where you trust it; phreg runs no code from checkpoints",
+        ) from None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"The checkpoint {source} is no state dict", "a dict", type(state).__name__)
+    return state
+
+
+def load_weights(vit: VisionTransformer, state: Mapping[str, Any], source: str) -> None:
+    """Load weights in timm's, DINOv2's, OpenAI CLIP's or OpenCLIP's naming into `vit`, all or nothing.
+
+    The model takes the checkpoint's own grid (resampling to a wanted size comes later, by our rule).
+    A head of another width is rebuilt; classifier heads may be missing.
+    """
+    state = {str(k).removeprefix("module."): v for k, v in _innermost(state).items()}
+    _take_grid(vit, state)
+    try:
+        renamed = checkpoint_filter_fn(dict(state), vit)
+    except Exception as error:
+        raise CheckpointError(f"The weights at {source} do not fit", found=str(error)[:200]) from None
+    renamed = {name: tensor for name, tensor in renamed.items() if isinstance(tensor, Tensor)}
+    _take_head(vit, renamed)
+    _check_fits(vit, renamed, source)
+    vit.load_state_dict(renamed, strict=False)
+
+
+def _innermost(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    for key in ("model", "state_dict"):
+        if isinstance(state.get(key), Mapping):
+            return _innermost(state[key])
+    return state
+
+
+def _take_grid(vit: VisionTransformer, state: Mapping[str, Any]) -> None:
+    position = next((state[name] for name in _POSITIONS if isinstance(state.get(name), Tensor)), None)
+    if position is None or vit.pos_embed is None:
+        return
+    tokens = position.shape[-2]
+    for prefix in (1, 0, vit.num_prefix_tokens):  # class token embedded, nothing, registers too
+        side = math.isqrt(max(tokens - prefix, 0))
+        if side and side**2 == tokens - prefix:
+            if vit.patch_embed.grid_size != (side, side):
+                patch = vit.patch_embed.patch_size[0]
+                vit.set_input_size((side * patch, side * patch))
+            return
+
+
+def _take_head(vit: VisionTransformer, state: dict[str, Tensor]) -> None:
+    weight = state.get("head.weight")
+    if weight is None:
+        return
+    if isinstance(vit.head, nn.Identity):
+        for name in ("head.weight", "head.bias"):
+            state.pop(name, None)
+    elif weight.ndim == 2 and weight.shape[0] != vit.head.out_features:
+        vit.reset_classifier(weight.shape[0])
+
+
+def _check_fits(vit: VisionTransformer, state: Mapping[str, Tensor], source: str) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in vit.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    absent = [name for name in expected if name not in found and not name.startswith("head.")]
+    extra = [name for name in found if name not in expected]
+    other = [n for n in expected if n in found and found[n] != expected[n]]
+    if not (absent or extra or other):
+        return
+    lines = [f"{len(absent)} weights are missing, for instance {absent[:3]}"] if absent else []
+    lines += [f"{len(extra)} weights are unknown to the model, for instance {extra[:3]}"] if extra else []
+    lines += [f"{name} is {found[name]}, the model has {expected[name]}" for name in other[:3]]
+    raise CheckpointError(
+        f"The weights at {source} do not fit the model",
+        expected=f"{len(expected)} weights of a ViT with width {vit.embed_dim} and {len(vit.blocks)} blocks",
+        found="; ".join(lines),
+        remedy="name the model that these weights were made for",
+    )
