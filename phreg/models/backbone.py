@@ -25,9 +25,8 @@ def is_clip_like(vit: VisionTransformer) -> bool:
 
 
 def has_projection(vit: VisionTransformer) -> bool:
-    """Whether `vit.head` is CLIP's projection rather than a classifier or nothing."""
-    tag = (getattr(vit, "pretrained_cfg", None) or {}).get("tag") or ""
-    return is_clip_like(vit) and isinstance(vit.head, nn.Linear) and "ft_in" not in tag
+    """Whether `vit.head` is CLIP's projection, which belongs to its features, rather than a classifier."""
+    return is_clip_like(vit) and isinstance(vit.head, nn.Linear)
 
 
 class Backbone(nn.Module):

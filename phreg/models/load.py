@@ -80,7 +80,10 @@ def _from_timm(name: str, checkpoint: str | None) -> VisionTransformer:
         raise ModelError(f"timm's {name} is no plain ViT", "a VisionTransformer", type(vit).__name__)
     if checkpoint is not None:
         load_weights(vit, read_state_dict(checkpoint), checkpoint)
-    if isinstance(vit.head, nn.Linear) and not has_projection(vit):
+    # A CLIP tower fine-tuned on ImageNet has lost its projection. Without downloaded weights timm's
+    # config is that of the architecture's default tag and says nothing of the head: go by the name.
+    tag = vit.pretrained_cfg.get("tag") if checkpoint is None else name.partition(".")[2]
+    if isinstance(vit.head, nn.Linear) and (not has_projection(vit) or "ft_in" in (tag or "")):
         vit.reset_classifier(0)
     return vit
 
@@ -120,8 +123,9 @@ def _build_clip_tower(name: str, config: dict[str, Any], quick_gelu: bool) -> Vi
         trunk: object = timm.create_model(vision["timm_model_name"], num_classes=0)
         if isinstance(trunk, VisionTransformer):
             return trunk
+    plain = "patch_size" in vision and isinstance(vision.get("layers"), int)
     unusual = [key for key in ("attentional_pool", "no_ln_pre", "final_ln_after_pool") if vision.get(key)]
-    if "patch_size" not in vision or unusual:
+    if not plain or unusual:
         raise ModelError(
             f"The image tower of open_clip/{name} is no plain ViT",
             expected="a class-token ViT with patch_size, width and layers",

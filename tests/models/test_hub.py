@@ -1,0 +1,86 @@
+import json
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+from phreg.errors import ModelError, ObjectNotFoundError
+from phreg.models import Student, add_registers, hub_files, load_backbone, load_student, timm_snippet
+from phreg.storage import Folder
+from tests.helpers import tiny_clip, tiny_dinov2
+
+
+def saved(student: Student, path: Path) -> str:
+    for name, data in hub_files(student, {"student": "test"}).items():
+        (path / name).write_bytes(data)
+    return str(path)
+
+
+def a_student(vit: VisionTransformer, read_out: str) -> Student:
+    return add_registers(load_backbone(vit, read_out=read_out, image_size=80), 4)
+
+
+@pytest.mark.parametrize(
+    ("vit", "read_out"),
+    [
+        (tiny_dinov2(), "standard"),
+        (tiny_clip(), "value"),
+        (tiny_clip(), "standard"),
+        (tiny_dinov2(), "value"),
+    ],
+)
+def test_stock_timm_gives_the_students_features(
+    vit: VisionTransformer, read_out: str, tmp_path: Path
+) -> None:
+    student = a_student(vit, read_out)
+    scope: dict = {"images": torch.randn(2, 3, 80, 80)}
+    exec(timm_snippet(student, saved(student, tmp_path)), scope)
+    expected = student(scope["images"]).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(scope["features"], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2"])
+def test_named_architectures_stay_named(name: str, tmp_path: Path) -> None:
+    vit = timm.create_model(name, depth=1, img_size=112, num_classes=0)
+    student = add_registers(load_backbone(vit), 2)
+    path = saved(student, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["architecture"] == name
+    stock = timm.create_model(f"local-dir:{path}", pretrained=True)
+    assert stock.reg_token.shape[1] == student.vit.reg_token.shape[1]
+
+
+def test_load_student(tmp_path: Path, s3_folder: Folder) -> None:
+    student = a_student(tiny_clip(), "value")
+    for name, data in hub_files(student).items():
+        s3_folder.write(name, data)
+    images = torch.randn(1, 3, 80, 80)
+    for uri in (saved(student, tmp_path), s3_folder.url):
+        loaded = load_student(uri)
+        assert loaded.read_out == "value"
+        assert torch.equal(loaded(images), student(images))
+        assert loaded.mean.tolist() == pytest.approx(student.mean.tolist())
+
+
+def test_missing_and_broken_folders(tmp_path: Path) -> None:
+    with pytest.raises(ObjectNotFoundError, match=r"config\.json"):
+        load_student(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"architecture": "resnet18", "pretrained_cfg": {}}')
+    with pytest.raises(ModelError, match="no plain ViT"):
+        load_student(str(tmp_path))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ModelError, match=r"Cannot build the model described by .*config\.json"):
+        load_student(str(tmp_path))
+
+
+def test_read_out_that_stock_timm_lacks() -> None:
+    with pytest.raises(ModelError, match=r"phreg\.load_student"):
+        timm_snippet(a_student(tiny_clip(), "naclip"), "somewhere")
+
+
+def test_network_that_stock_timm_cannot_build() -> None:
+    student = add_registers(load_backbone(tiny_dinov2()), 2)
+    student.vit.blocks[0].norm1.eps = 1e-3
+    with pytest.raises(ModelError, match="stock timm"):
+        hub_files(student)
