@@ -1,0 +1,79 @@
+"""Checkpoints: one object each, put whole, its SHA-256 in its first line.
+
+They hold what changes in training and nothing else: the unlocked parameters, the optimiser, the step,
+and the loss curve up to it. The rest of the student follows from the job.
+"""
+
+import io
+import logging
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from phreg.errors import ObjectNotFoundError, TrainingError
+from phreg.fingerprint import digest_bytes
+from phreg.storage import Folder
+
+KEPT = 2  # so that a damaged one costs some steps and not the run
+_NAME = re.compile(r"checkpoints/step-(\d+)\.ckpt")
+_HEADER = b"phreg-checkpoint-1 "
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after `step` steps. `curve` is JSON lines; `seconds` the time trained so far."""
+
+    step: int
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    curve: str
+    seconds: float
+
+
+def write_checkpoint(folder: Folder, checkpoint: Checkpoint) -> None:
+    """Put it, then remove all but the last `KEPT`."""
+    buffer = io.BytesIO()
+    torch.save(dict(vars(checkpoint)), buffer)
+    body = buffer.getvalue()
+    folder.write(_path(checkpoint.step), _HEADER + digest_bytes(body).encode() + b"\n" + body)
+    for step in checkpoint_steps(folder)[KEPT:]:
+        folder.remove(_path(step))
+
+
+def checkpoint_steps(folder: Folder) -> list[int]:
+    """Steps that have a checkpoint, whole or not, the latest first."""
+    names = (_NAME.fullmatch(item.path) for item in folder.list("checkpoints"))
+    return sorted((int(name[1]) for name in names if name), reverse=True)
+
+
+def read_checkpoint(folder: Folder, step: int) -> Checkpoint:
+    """Raises `TrainingError` for one that is damaged, `ObjectNotFoundError` for one that is not there."""
+    header, _, body = folder.read(_path(step)).partition(b"\n")
+    expected = header.removeprefix(_HEADER).decode(errors="replace")
+    if not header.startswith(_HEADER) or digest_bytes(body) != expected:
+        raise TrainingError(
+            f"The checkpoint {folder.url_of(_path(step))} is damaged",
+            expected=f"content with SHA-256 {expected[:64]}",
+            found=f"{digest_bytes(body)} ({len(body)} bytes)",
+            remedy="remove it; the one before it will be used",
+        )
+    return Checkpoint(**torch.load(io.BytesIO(body), map_location="cpu", weights_only=True))
+
+
+def latest_checkpoint(folder: Folder) -> Checkpoint | None:
+    """The latest whole one. Damaged ones are named in the log and passed over."""
+    for step in checkpoint_steps(folder):
+        try:
+            return read_checkpoint(folder, step)
+        except (TrainingError, ObjectNotFoundError) as error:
+            logger.warning("%s\n  going back to the checkpoint before it", error)
+    return None
+
+
+def _path(step: int) -> str:
+    return f"checkpoints/step-{step:09d}.ckpt"

@@ -1,0 +1,60 @@
+"""What makes a student: the job, and its identity."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from phreg.config import StudentConfig, TeacherConfig, TrainingConfig
+from phreg.fingerprint import digest_json
+from phreg.storage import Folder
+
+FORMAT_VERSION = 1  # raise it when the same job would give other weights
+
+
+@dataclass(frozen=True)
+class ShardRef:
+    """A shard as it was when its targets were planned: name, where it is, digest of its content."""
+
+    name: str
+    url: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class StudentJob:
+    """One student to distil: plain data, picklable."""
+
+    student: StudentConfig
+    teacher: TeacherConfig
+    training: TrainingConfig
+    cache_url: str
+    target_digest: str
+    train: tuple[ShardRef, ...]
+    validation: tuple[ShardRef, ...]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything the weights depend on, as plain data.
+
+        Names and URLs are left out, so that a moved bucket or a renamed student is still the same
+        student; the target digest covers the teacher's weights. So is all that only changes when
+        something is written or where it runs.
+        """
+        return {
+            "format_version": FORMAT_VERSION,
+            "student": self.student.model_dump(mode="json", exclude={"name", "targets"}),
+            "teacher": self.teacher.model_dump(mode="json", exclude={"checkpoint"}),
+            "targets": self.target_digest,
+            "train": [[shard.name, shard.digest] for shard in self.train],
+            "validation": [[shard.name, shard.digest] for shard in self.validation],
+            "workers": self.training.workers,
+            "shuffle_shards": self.training.shuffle_shards,
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        return digest_json(self.identity)
+
+    def folder(self, output: Folder) -> Folder:
+        """Where the job writes: `checkpoints/`, `curve.jsonl`, `model/`, and `result.json` last."""
+        return output / f"students/{self.digest}"

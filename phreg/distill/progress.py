@@ -1,0 +1,36 @@
+"""How far a training is, and how fast."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StudentProgress:
+    """`loss` of the last step; `remaining` in seconds, for the steps left at the rate so far."""
+
+    step: int
+    total_steps: int
+    loss: float
+    crops_per_second: float
+    remaining: float
+
+
+OnProgress = Callable[[StudentProgress], None]
+
+
+class Pace:
+    """Measures from its making on, so that an earlier attempt's steps do not count."""
+
+    def __init__(self, first_step: int, total_steps: int, crops_per_step: int) -> None:
+        self._first, self._total, self._crops = first_step, total_steps, crops_per_step
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+    def at(self, step: int, loss: float) -> StudentProgress:
+        rate = (step - self._first) / max(self.seconds, 1e-9)
+        remaining = (self._total - step) / rate
+        return StudentProgress(step, self._total, loss, rate * self._crops, remaining)
