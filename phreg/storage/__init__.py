@@ -1,0 +1,11 @@
+"""Whole objects at fsspec URLs: read, written, or created if absent.
+
+Endpoints and credentials come from the environment (`AWS_*`, `FSSPEC_S3_*`) or from a folder's options;
+neither appears in a message. Nothing is kept between calls, neither listings (a lookup must see what
+others wrote) nor file systems (a forked child gets its own).
+"""
+
+from phreg.storage.folder import Folder, StoredObject
+from phreg.storage.urls import glob_url, open_url, read_url
+
+__all__ = ["Folder", "StoredObject", "glob_url", "open_url", "read_url"]

@@ -1,0 +1,91 @@
+"""What went wrong in a store, in our words, without credentials."""
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from phreg.errors import ObjectNotFoundError, PhregError, StorageError
+
+
+def store_code(error: BaseException) -> str:
+    """The error code that an S3 server gave (s3fs keeps its answer as the cause), or nothing."""
+    response: Any = getattr(error.__cause__, "response", None) or getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+
+
+@contextlib.contextmanager
+def explained(action: str, url: str, options: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Turn a file system's errors into ours, with the object's name and no option or credential.
+
+    Without a cause, too: a traceback would print its text.
+    """
+    try:
+        yield
+    except PhregError:
+        raise
+    except Exception as error:
+        if _is_missing(error, action):
+            raise _not_found(error, f"Cannot {action} {shown(url)}") from None
+        found = redacted(f"{type(error).__name__}: {error}", options or {})[:300]
+        raise StorageError(f"Cannot {action} {shown(url)}", found=found, remedy=_remedy(error, url)) from None
+
+
+def _is_missing(error: Exception, action: str) -> bool:
+    """Below a file there is nothing to read, but when writing that file is in the way."""
+    below_a_file = isinstance(error, NotADirectoryError) and action != "write"
+    return isinstance(error, FileNotFoundError | IsADirectoryError) or below_a_file
+
+
+def _not_found(error: Exception, problem: str) -> ObjectNotFoundError:
+    no_bucket = store_code(error) == "NoSuchBucket"
+    return ObjectNotFoundError(
+        problem,
+        expected="a bucket of that name" if no_bucket else "an object there",
+        found="none" if no_bucket else "none, or no such bucket or folder",
+        remedy="check the URL; for s3:// also that the bucket exists and AWS_ENDPOINT_URL names its server",
+    )
+
+
+def shown(url: str) -> str:
+    """A URL without the credentials it may carry: user information, and the query of a signed URL."""
+    return re.sub(r"([?&])[^=&\s]+=[^\s]*", r"\1***", re.sub(r"//[^/@\s]+@", "//***@", url))
+
+
+def redacted(text: str, options: Mapping[str, Any]) -> str:
+    """The text without any option's value or credential of the environment."""
+    names = re.compile(r"SECRET|TOKEN|PASSWORD|KEY(_ID)?$")
+    secrets = {value for name, value in os.environ.items() if names.search(name) and len(value) >= 8}
+    for secret in sorted(secrets | set(_strings(options)), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return shown(text)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and len(value) >= 4:
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        for item in value:
+            yield from _strings(item)
+
+
+def _remedy(error: Exception, url: str) -> str:
+    name = type(error).__name__
+    if isinstance(error, PermissionError) or "Credential" in name:
+        if "://" not in url or url.startswith("file:"):
+            return "give this user permission to read and write there, or choose another folder"
+        return (
+            "give credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) that may do this"
+        )
+    if isinstance(error, ConnectionError | TimeoutError) or "Connect" in name or "Timeout" in name:
+        return "check the network and AWS_ENDPOINT_URL, then run the same command again"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "free disk space, then run the same command again"
+    if isinstance(error, NotADirectoryError):
+        return "choose another folder, or move the file that is in its way"
+    return "run the same command again; what is committed is kept"

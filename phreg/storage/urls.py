@@ -1,0 +1,35 @@
+"""Single objects by their URL or local path, for reading."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from phreg.storage.file_systems import open_fs, read_object
+from phreg.storage.messages import explained
+
+
+def read_url(url: str) -> bytes:
+    """The whole object at a URL or local path. Raises `ObjectNotFoundError`."""
+    with explained("read", url):
+        return read_object(*open_fs(url))
+
+
+@contextlib.contextmanager
+def open_url(url: str) -> Iterator[BinaryIO]:
+    """The object opened for reading and seeking: only what is read, and some blocks ahead, is fetched."""
+    with explained("read", url):
+        fs, path = open_fs(url)
+        with fs.open(path, "rb") as file:
+            yield file
+
+
+def glob_url(pattern: str) -> list[str]:
+    """URLs of the objects that match a glob (`*`, `?`, `[...]`), sorted; none where nothing matches."""
+    with explained("list", pattern):
+        fs, path = open_fs(pattern)
+        try:
+            found = fs.glob(path, detail=True)
+        except FileNotFoundError:
+            return []
+    names = sorted(name for name, info in found.items() if info["type"] != "directory")
+    return [fs.unstrip_protocol(name) if "://" in pattern else name for name in names]
