@@ -1,0 +1,23 @@
+"""Images: shards and their names, decoding, crops, and packing a folder into shards."""
+
+from phreg.data.crops import CropRule, center_box, cut
+from phreg.data.decode import decode_image
+from phreg.data.pack import PackReport, pack_images
+from phreg.data.shard import IMAGE_EXTENSIONS, Sample, Shard, count_samples, read_shard
+from phreg.data.urls import expand_urls, shard_name
+
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "CropRule",
+    "PackReport",
+    "Sample",
+    "Shard",
+    "center_box",
+    "count_samples",
+    "cut",
+    "decode_image",
+    "expand_urls",
+    "pack_images",
+    "read_shard",
+    "shard_name",
+]

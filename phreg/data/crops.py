@@ -1,0 +1,58 @@
+"""Square crops: which region of an image teacher and student both see."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from phreg.errors import ConfigError
+from phreg.seeding import derive_rng
+from phreg.types import Box
+
+
+@dataclass(frozen=True)
+class CropRule:
+    """How crops are drawn: sides are uniform in [min_crop, 1] of the short side, places in all that fit.
+
+    `image_size` is the side in pixels that a crop is resized to.
+    """
+
+    image_size: int
+    min_crop: float
+    crops_per_image: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1 or self.crops_per_image < 1 or not 0 < self.min_crop <= 1:
+            raise ConfigError(
+                "Crops cannot be drawn by this rule",
+                expected="image_size and crops_per_image of at least 1, min_crop above 0 and at most 1",
+                found=str(self),
+            )
+
+    def box(self, shard: str, key: str, index: int, width: int, height: int) -> Box:
+        """Crop `index` of a sample with an upright image of this size, the same wherever it is asked.
+
+        The resize target is no part of the draw: students at another size see the same region.
+        """
+        if not 0 <= index < self.crops_per_image:
+            raise IndexError(f"crop {index} of {self.crops_per_image}")
+        # Doubles only: numpy may change how it draws integers, not how it draws these.
+        size, down, across = derive_rng(self.seed, "crop", shard, key, index).random(3)
+        short = min(width, height)
+        side = min(max(round((self.min_crop + (1 - self.min_crop) * size) * short), 1), short)
+        return Box(int(down * (height - side + 1)), int(across * (width - side + 1)), side)
+
+
+def center_box(width: int, height: int) -> Box:
+    """The largest square in the middle."""
+    side = min(width, height)
+    return Box((height - side) // 2, (width - side) // 2, side)
+
+
+def cut(image: Image.Image, box: Box, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """The region of an RGB image at `size` pixels a side, bicubic with antialiasing."""
+    top, left, side = box
+    region = (left, top, left + side, top + side)
+    return np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=region))

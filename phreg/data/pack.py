@@ -1,0 +1,209 @@
+"""A folder of images to WebDataset shards, original bytes unchanged.
+
+What is done is what is recorded beside the shards. Run again, recorded shards stay as they are, and
+images that no record names (new ones, and unreadable ones that were mended) go into further shards; so
+an interrupted run ends with the very shards of one that was not. No shard is ever overwritten.
+"""
+
+import io
+import json
+import os
+import re
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import webdataset
+
+from phreg.data.pack_record import PackedShard, another_set, check_source, read_records, shard_stem
+from phreg.data.pack_source import list_images, read_image
+from phreg.data.urls import shard_name
+from phreg.errors import ConfigError
+from phreg.fingerprint import digest_bytes
+from phreg.storage import Folder
+from phreg.types import Quarantined
+
+Progress = Callable[[int, int], None]
+Members = Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class PackReport:
+    """All shards of the out folder, how many this run wrote, and the images left out (by source path)."""
+
+    shards: tuple[str, ...]
+    written: int
+    reused: int
+    samples: int
+    bytes: int
+    quarantined: tuple[Quarantined, ...]
+
+
+def pack_images(
+    source: str | Path,
+    out: str | Path,
+    samples_per_shard: int = 1000,
+    max_bytes_per_shard: int = 256 * 1024**2,
+    name: str | None = None,
+    on_progress: Progress | None = None,
+) -> PackReport:
+    """Pack all images below `source` into `out/NAME-000000.tar` and so on; both are paths or fsspec URLs.
+
+    `name` is the out folder's own by default. Hidden files and folders are left alone. Images that do
+    not decode are listed in the report and in `out/quarantine.jsonl`. A shard takes `samples_per_shard`
+    images of at most `max_bytes_per_shard` together, and is held in memory. `on_progress` gets the
+    images done and their number. Raises `ConfigError` for a source without images, and where `out`
+    holds shards of another set.
+    """
+    source_folder, out_folder = Folder(str(source)), Folder(str(out))
+    name = _checked_name(name, out_folder)
+    if samples_per_shard < 1 or max_bytes_per_shard < 1:
+        raise ConfigError("A shard takes at least one image", "samples and bytes of a shard above 0")
+    sizes = list_images(source_folder)
+    records = read_records(out_folder, name)
+    check_source(records, sizes, out_folder)
+    packer = _Packer(source_folder, out_folder, name, on_progress or (lambda done, total: None), len(sizes))
+    written = packer.complete(records)
+    seen = {member for record in records.values() for member in record.members}
+    new = [member for member in sizes.items() if member not in seen]
+    for members in _partition(new, samples_per_shard, max_bytes_per_shard):
+        index = len(records)
+        records[index] = packer.pack(index, members)
+        written += records[index].bytes > 0
+    return _report(out_folder, name, list(records.values()), written, sizes)
+
+
+def sample_key(path: str) -> str:
+    """A key without dots or slashes that depends on the source path alone, and differs when that does."""
+    stem = re.sub(r"[^A-Za-z0-9_-]", "_", path.rpartition(".")[0])[-64:]
+    return f"{stem}-{digest_bytes(path.encode('utf-8', 'surrogatepass'))[:16]}"
+
+
+def _checked_name(name: str | None, out: Folder) -> str:
+    default = re.sub(r"[^A-Za-z0-9_-]", "_", out.url.rstrip("/").rpartition("/")[2]).strip("_-")
+    name = name or default or "images"
+    if "/" in name:
+        raise ConfigError("Shards cannot have such a name", expected="no folder in it", found=repr(name))
+    shard_name(f"{shard_stem(name, 0)}.tar")
+    return name
+
+
+def _partition(members: Members, most: int, most_bytes: int) -> Iterator[Members]:
+    """Runs of members; where a run ends depends on nothing that comes after it."""
+    run: list[tuple[str, int]] = []
+    for path, size in members:
+        if run and (len(run) == most or sum(size for _, size in run) + size > most_bytes):
+            yield run
+            run = []
+        run.append((path, size))
+    if run:
+        yield run
+
+
+@dataclass
+class _Packer:
+    source: Folder
+    out: Folder
+    name: str
+    on_progress: Progress
+    total: int
+    done: int = 0
+
+    def complete(self, records: dict[int, PackedShard]) -> int:
+        """Write again the recorded shards whose tar is gone; how many those were."""
+        there = {item.path for item in self.out.list()}
+        missing = 0
+        for index, record in records.items():
+            stem = shard_stem(self.name, index)
+            if not record.bytes or f"{stem}.tar" in there:
+                self._advance(len(record.members))
+                continue
+            self._restore(stem, record)
+            missing += 1
+        return missing
+
+    def pack(self, index: int, members: Members) -> PackedShard:
+        """Write one shard, then its record. Raises `ConfigError` if another shard has its name."""
+        stem = shard_stem(self.name, index)
+        samples, quarantined = self._load(members)
+        data = _tar(samples) if samples else b""
+        if data:
+            self._create(stem, data)
+        record = PackedShard(
+            samples=len(samples),
+            bytes=len(data),
+            digest=digest_bytes(data),
+            members=tuple(members),
+            quarantined=tuple(quarantined),
+        )
+        self.out.create(f"{stem}.json", record.model_dump_json().encode())
+        return record
+
+    def _restore(self, stem: str, record: PackedShard) -> None:
+        quarantined = {path for path, _ in record.quarantined}
+        samples, _ = self._load([member for member in record.members if member[0] not in quarantined])
+        data = _tar(samples)
+        if digest_bytes(data) != record.digest:
+            raise another_set(self.out, f"{stem}.tar lost, and its images changed since")
+        self._create(stem, data)
+        self._advance(len(quarantined))
+
+    def _create(self, stem: str, data: bytes) -> None:
+        if not self.out.create(f"{stem}.tar", data) and self.out.read(f"{stem}.tar") != data:
+            raise another_set(self.out, f"{stem}.tar with other content")
+
+    def _load(self, members: Members) -> tuple[list[tuple[str, bytes]], list[Quarantined]]:
+        samples, quarantined = [], []
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            paths = [path for path, _ in members]
+            read = pool.map(partial(read_image, self.source), paths)
+            for path, (data, reason) in zip(paths, read, strict=True):
+                if reason:
+                    quarantined.append(Quarantined(path, reason))
+                else:
+                    samples.append((path, data))
+                self._advance(1)
+        return samples, quarantined
+
+    def _advance(self, images: int) -> None:
+        self.done += images
+        self.on_progress(self.done, self.total)
+
+
+def _tar(samples: Sequence[tuple[str, bytes]]) -> bytes:
+    """The same bytes for the same samples: no times, no owners."""
+    buffer = io.BytesIO()
+    with webdataset.TarWriter(
+        buffer, user="", group="", mtime=0, encoder=False, compress=False, format=tarfile.USTAR_FORMAT
+    ) as tar:
+        for path, data in samples:
+            extension = path.rpartition(".")[2].lower()
+            origin = json.dumps({"source": path}).encode()
+            tar.write({"__key__": sample_key(path), extension: data, "json": origin})
+    return buffer.getvalue()
+
+
+def _report(
+    out: Folder, name: str, records: Sequence[PackedShard], written: int, sizes: Mapping[str, int]
+) -> PackReport:
+    reasons: dict[str, str] = {}
+    for record in records:  # an image mended since is in a later record
+        reasons |= dict.fromkeys((path for path, _ in record.members), "") | dict(record.quarantined)
+    quarantined = tuple(Quarantined(path, why) for path, why in reasons.items() if why and path in sizes)
+    if quarantined or out.exists("quarantine.jsonl"):
+        lines = (json.dumps({"source": path, "reason": reason}) for path, reason in quarantined)
+        out.write("quarantine.jsonl", "".join(f"{line}\n" for line in lines).encode())
+    shards = [
+        out.url_of(f"{shard_stem(name, index)}.tar") for index, record in enumerate(records) if record.bytes
+    ]
+    return PackReport(
+        shards=tuple(shards),
+        written=written,
+        reused=len(shards) - written,
+        samples=sum(record.samples for record in records),
+        bytes=sum(record.bytes for record in records),
+        quarantined=quarantined,
+    )
