@@ -1,0 +1,40 @@
+# `make demo` and `make test` do everything on a fresh machine with Python 3.11.
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: demo test test-slow lint setup setup-dev clean
+
+demo: setup  ## the whole pipeline on drawn scenes, in a few minutes on two cores
+	$(BIN)/phreg demo
+
+test: setup-dev lint  ## linters, then the tests, but for the slow ones
+	$(BIN)/pytest -m "not slow"
+
+test-slow: setup-dev
+	$(BIN)/pytest -m slow
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: $(VENV)/.runtime
+setup-dev: $(VENV)/.dev
+
+$(VENV)/.runtime: infra/requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r infra/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime infra/requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r infra/requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,154 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from phreg.config import RunConfig, load_config, parse_config
+from phreg.errors import ConfigError
+
+
+def minimal() -> dict:
+    return {
+        "name": "test",
+        "images": "a/{000..001}.tar",
+        "validation": "a/002.tar",
+        "output": "runs/test",
+        "teacher": {"model": "timm/vit_tiny_patch16_224"},
+        "targets": {"denoised": {}},
+        "students": [{"name": "reg16", "targets": "denoised"}],
+    }
+
+
+def written(path: Path, data: dict) -> Path:
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def test_papers_choices_are_the_defaults() -> None:
+    config = parse_config(minimal())
+    targets, student = config.targets["denoised"], config.students[0]
+    assert (targets.views, targets.max_shift) == (10, 0.15)
+    assert (student.registers, student.learning_rate, student.final_learning_rate) == (16, 1e-4, 5e-6)
+    assert student.weight_decay == 1e-2
+    assert student.unlock == ("registers", "pos_embed", "patch_embed", "last_block")
+
+
+def test_folders_default_to_the_output() -> None:
+    config = parse_config(minimal() | {"output": "s3://bucket/run/"})
+    assert config.cache_url == "s3://bucket/run/cache"
+    assert config.registry_url == "s3://bucket/run/registry"
+    assert parse_config(minimal() | {"cache": "s3://shared/cache"}).cache_url == "s3://shared/cache"
+
+
+def test_grid_expands_to_the_product() -> None:
+    students = [
+        {"name": "a", "targets": "denoised", "grid": {"registers": [1, 4], "learning_rate": [0.1, 0.2]}}
+    ]
+    config = parse_config(minimal() | {"students": students})
+    assert [s.name for s in config.students] == [
+        "a-registers1-learning_rate0.1",
+        "a-registers1-learning_rate0.2",
+        "a-registers4-learning_rate0.1",
+        "a-registers4-learning_rate0.2",
+    ]
+    assert [(s.registers, s.learning_rate) for s in config.students] == [
+        (1, 0.1),
+        (1, 0.2),
+        (4, 0.1),
+        (4, 0.2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": "red"}, "colour: unknown key"),
+        ({"teacher": {"model": "x", "precison": "float32"}}, "teacher.precison: unknown key"),
+        ({"name": "../up"}, "name:"),
+        ({"images": []}, "images:"),
+        ({"seed": float("nan")}, "seed:"),
+        ({"max_quarantined": 2}, "max_quarantined:"),
+        ({"targets": {}}, "targets:"),
+        ({"targets": {"denoised": {"views": 0}}}, "targets.denoised.views:"),
+        ({"targets": {"denoised": {"max_shift": float("inf")}}}, "targets.denoised.max_shift:"),
+        ({"targets": {"denoised": {"encoding": "int4"}}}, "targets.denoised.encoding:"),
+        ({"students": []}, "students:"),
+        ({"students": [{"name": "a", "targets": "raw"}]}, "names targets 'raw'"),
+        ({"students": [{"name": "a", "targets": "denoised", "registers": 0}]}, "students.0.registers:"),
+        ({"students": [{"name": "a", "targets": "denoised"}] * 2}, "share the name 'a'"),
+        ({"students": [{"name": "a", "targets": "denoised", "grid": {"registers": 4}}]}, "grid maps fields"),
+        (
+            {"students": [{"name": "a", "targets": "denoised", "registers": 1, "grid": {"registers": [4]}}]},
+            "both by itself and in its grid",
+        ),
+        ({"generation": {"min_actors": 3, "max_actors": 2}}, "below min_actors"),
+        ({"gate": {"rules": [{"metric": "beauty"}]}}, "no such metric"),
+        ({"evaluation": {"targets": "raw"}}, "evaluation.targets is 'raw'"),
+    ],
+)
+def test_mistakes_are_named(change: dict, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(minimal() | change)
+    assert message in str(caught.value)
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"nmae": "x"})
+    assert "nmae: unknown key" in str(caught.value)
+    assert "teacher: missing" in str(caught.value)
+
+
+def test_overrides(tmp_path: Path) -> None:
+    path = written(tmp_path / "run.yaml", minimal())
+    config = load_config(
+        path,
+        ["students.0.registers=4", "targets.raw={views: 1}", "training.workers=2", "images=[x.tar, y.tar]"],
+    )
+    assert config.students[0].registers == 4
+    assert config.targets["raw"].views == 1
+    assert config.training.workers == 2
+    assert config.images == ("x.tar", "y.tar")
+
+
+@pytest.mark.parametrize(
+    "override", ["seed", "=1", "students.7.registers=1", "students.x=1", "name.first=1", "seed=[", "seeed=1"]
+)
+def test_wrong_overrides(override: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        load_config(written(tmp_path / "run.yaml", minimal()), [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a", "not a mapping"),
+        ("name: [", "Cannot parse"),
+        ("name: a\nname: b", "'name' given twice"),
+        ("a: !!python/object/apply:os.system ['true']", "Cannot parse"),
+        ("a" * (1 << 20) + "b", "too large"),
+        ("", "not a mapping"),
+    ],
+)
+def test_hostile_and_broken_yaml(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+def test_every_field_of_the_config_is_checked_not_coerced_silently() -> None:
+    with pytest.raises(ConfigError):
+        parse_config(minimal() | {"seed": 1.5})
+
+
+def test_frozen() -> None:
+    config = parse_config(minimal())
+    with pytest.raises(ValueError, match="frozen"):
+        config.name = "other"  # type: ignore[misc]
+    assert RunConfig.model_validate(config.model_dump(mode="json")) == config
