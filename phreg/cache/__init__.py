@@ -1,0 +1,27 @@
+"""The target cache: denoised features of crops, committed a shard at a time, checked whenever read."""
+
+from phreg.cache.catalog import Cache, SpecSummary, open_cache
+from phreg.cache.encodings import EncodedFeatures, encoded_bytes
+from phreg.cache.garbage import GcReport, collect_garbage
+from phreg.cache.records import CommitRecord
+from phreg.cache.rows import TargetRows
+from phreg.cache.spec import TargetSpec, TeacherIdentity
+from phreg.cache.store import TargetStore
+from phreg.cache.verify import VerifyReport, verify
+
+__all__ = [
+    "Cache",
+    "CommitRecord",
+    "EncodedFeatures",
+    "GcReport",
+    "SpecSummary",
+    "TargetRows",
+    "TargetSpec",
+    "TargetStore",
+    "TeacherIdentity",
+    "VerifyReport",
+    "collect_garbage",
+    "encoded_bytes",
+    "open_cache",
+    "verify",
+]

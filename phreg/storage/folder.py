@@ -126,6 +126,15 @@ class Folder:
         found = (name.removeprefix(prefix) for name in self._find(under, "ls") if name.startswith(prefix))
         return sorted({name.strip("/") for name in found} - {""})
 
+    def interrupted(self) -> list[StoredObject]:
+        """Temporary files that interrupted local writes left, at any depth; object stores have none."""
+        found = []
+        for file in self.local_path.rglob(f"{TEMPORARY_PREFIX}*") if self.is_local else ():
+            with contextlib.suppress(FileNotFoundError):  # its writer finished just now
+                stat, path = file.stat(), str(file.relative_to(self.local_path))
+                found.append(StoredObject(path, stat.st_size, stat.st_mtime))
+        return found
+
     def list(self, under: str = "") -> list[StoredObject]:
         """All objects below `under`, at any depth, sorted by path; none if there is no such folder."""
         objects = (

@@ -1,0 +1,95 @@
+"""The commit record of a shard's targets. Its presence is the only proof that they are complete."""
+
+import json
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, StringConstraints, ValidationError
+
+from phreg.errors import CacheError, CorruptTargetsError
+from phreg.fingerprint import canonical_json, digest_json
+from phreg.types import Quarantined
+
+MAX_NAME_BYTES = 220  # with the attempt it must fit a file system's 255
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+Json = bytes  # `bytes` itself is a field's name below
+
+
+class ObjectDigest(NamedTuple):
+    """Size in bytes and SHA-256 of a stored object."""
+
+    size: NonNegativeInt
+    sha256: Sha256
+
+
+class CommitRecord(BaseModel):
+    """What one attempt wrote for one shard. `objects` are paths below `data/<shard>-<attempt>/`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    shard: str
+    shard_digest: str
+    attempt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]
+    rows: NonNegativeInt
+    quarantined: tuple[Quarantined, ...]
+    bytes: NonNegativeInt
+    objects: dict[str, ObjectDigest]
+    data_digest: Sha256
+    created: str
+
+    @property
+    def folder(self) -> str:
+        """Where the objects lie, below the spec's folder."""
+        return f"data/{self.shard}-{self.attempt}"
+
+    def to_json(self) -> Json:
+        """Canonical JSON with a checksum of its own."""
+        fields = self.model_dump(mode="json")
+        return canonical_json(fields | {"checksum": digest_json(fields)})
+
+    @classmethod
+    def from_json(cls, data: Json, shard: str, url: str) -> Self:
+        """Raises `CorruptTargetsError` unless this is a whole record of this shard."""
+        try:
+            fields = json.loads(data)
+            checksum = fields.pop("checksum")
+            record = cls.model_validate(fields)
+        except ValidationError as error:
+            detail = error.errors()[0]
+            where = ".".join(str(part) for part in detail["loc"])
+            raise _corrupt_record(url, f"{where}: {detail['msg']}") from None
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+            raise _corrupt_record(url, f"{len(data)} bytes that are no JSON object with a checksum") from None
+        if digest_json(fields) != checksum:
+            raise _corrupt_record(url, "a content that differs from its own checksum")
+        if record.shard != shard:
+            raise _corrupt_record(url, f"the record of another shard, {record.shard!r}")
+        return record
+
+
+def check_shard_name(name: str) -> str:
+    """The name, if it can be a part of a path. Raises `CacheError`."""
+    plain = name.isprintable() and not {"/", "\\"} & set(name) and not name.startswith(".")
+    if not name or not plain or len(name.encode()) > MAX_NAME_BYTES:
+        raise CacheError(
+            f"The shard name {name[:200]!r} cannot be used in paths",
+            expected=f"printable characters without / or \\, no leading dot, at most {MAX_NAME_BYTES} bytes",
+            remedy="rename the shard",
+        )
+    return name
+
+
+def make_anew(record_url: str) -> str:
+    """The remedy for targets that cannot be trusted."""
+    return f"remove the commit record {record_url} and run again: this shard alone is made anew"
+
+
+def _corrupt_record(url: str, found: str) -> CorruptTargetsError:
+    return CorruptTargetsError(
+        f"The commit record {url} is damaged",
+        expected="the record as it was written",
+        found=found,
+        remedy=make_anew(url),
+    )

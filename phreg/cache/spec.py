@@ -1,0 +1,105 @@
+"""The target spec: everything a target's value depends on. Its digest is the cache address."""
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, ValidationError
+
+from phreg.errors import SpecMismatchError
+from phreg.fingerprint import canonical_json, digest_bytes
+
+Encoding = Literal["float32", "float16", "bfloat16", "int8"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TeacherIdentity(_Frozen):
+    """Which network made the targets: what it is made of and the digest of its weights, not where it lay."""
+
+    architecture: str
+    weights: Annotated[str, StringConstraints(min_length=1)]
+
+
+class TargetSpec(_Frozen):
+    """Equal specs mean equal targets. Batch size, device and number of actors are no part of it."""
+
+    format_version: Literal[1] = 1
+    teacher: TeacherIdentity
+    read_out: str
+    precision: str = Field(description="of the teacher's forward pass")
+    image_size: PositiveInt = Field(description="side of a crop in pixels")
+    grid_size: tuple[PositiveInt, PositiveInt] = Field(description="patches (rows, columns) of a crop")
+    dim: PositiveInt = Field(description="channels of the features, C")
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    min_crop: float
+    crops_per_image: PositiveInt
+    views: PositiveInt
+    max_shift: float
+    seed: int
+    encoding: Encoding
+
+    @property
+    def digest(self) -> str:
+        return digest_bytes(self.to_json())
+
+    @property
+    def patches(self) -> int:
+        """Patches of a crop, P."""
+        return self.grid_size[0] * self.grid_size[1]
+
+    def to_json(self) -> bytes:
+        """Canonical JSON: equal specs give equal bytes."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @classmethod
+    def from_json(cls, data: bytes, digest: str, url: str) -> Self:
+        """Read `spec.json`; `digest` names its folder. Raises `SpecMismatchError` if it was altered."""
+        try:
+            spec = cls.model_validate_json(data)
+        except ValidationError as error:
+            detail = error.errors()[0]
+            where = ".".join(str(part) for part in detail["loc"])
+            raise _altered(url, digest, f"{where or 'the file'}: {detail['msg']}") from None
+        if spec.digest != digest or spec.to_json() != data:
+            raise _altered(url, digest, f"content with digest {digest_bytes(data)}")
+        return spec
+
+
+def check_same_spec(data: bytes, spec: TargetSpec, url: str) -> None:
+    """Raise `SpecMismatchError`, naming the fields that differ, unless `data` is this spec's JSON."""
+    if data == spec.to_json():
+        return
+    fields = differing_fields(data, spec)
+    raise _altered(url, spec.digest, "; ".join(fields) or "other bytes that mean the same")
+
+
+def differing_fields(data: bytes, spec: TargetSpec) -> list[str]:
+    """`field: ours here, theirs there` for each field of a `spec.json` that is not this spec's."""
+    try:
+        theirs: Any = json.loads(data)
+    except ValueError:
+        theirs = None
+    if not isinstance(theirs, dict):
+        return ["no JSON object"]
+    ours = json.loads(spec.to_json())
+    return [
+        f"{name}: {_brief(theirs, name)} instead of {_brief(ours, name)}"
+        for name in sorted(ours.keys() | theirs.keys())
+        if ours.get(name) != theirs.get(name) or (name in ours) != (name in theirs)
+    ]
+
+
+def _brief(fields: dict[str, Any], name: str) -> str:
+    return json.dumps(fields[name])[:120] if name in fields else "nothing"
+
+
+def _altered(url: str, digest: str, found: str) -> SpecMismatchError:
+    return SpecMismatchError(
+        f"{url} is not the target spec that its folder is named after",
+        expected=f"the spec with digest {digest}",
+        found=found,
+        remedy="put the file back as it was, or remove the folder: the next run makes its targets anew",
+    )

@@ -1,0 +1,234 @@
+"""`TargetStore`: the targets of one spec, committed and read a shard at a time.
+
+<cache>/<spec digest>/spec.json
+                      data/<shard>-<attempt>/    written first, never changed
+                      shards/<shard>.json        written last, by create: the commit
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from phreg.cache.records import CommitRecord, ObjectDigest, check_shard_name, make_anew
+from phreg.cache.rows import TargetRows
+from phreg.cache.spec import TargetSpec, check_same_spec
+from phreg.cache.zarr_group import rows_from_objects, rows_to_objects
+from phreg.errors import (
+    CacheError,
+    ContentMismatchError,
+    CorruptTargetsError,
+    MissingTargetsError,
+    ObjectNotFoundError,
+)
+from phreg.fingerprint import digest_bytes
+from phreg.storage import Folder
+from phreg.types import Quarantined
+
+REQUESTS_AT_ONCE = 8
+COMMIT_ATTEMPTS = 3  # more than one only if the winner's record is discarded at the same moment
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class TargetStore:
+    """Targets made with one spec. Cheap to make and to pickle; safe for many readers and writers."""
+
+    cache: Folder
+    spec: TargetSpec
+
+    @classmethod
+    def create(cls, cache: Folder, spec: TargetSpec) -> "TargetStore":
+        """Open the store of this spec, made if need be. Raises `SpecMismatchError` on an altered one."""
+        store = cls(cache, spec)
+        if not store.folder.create("spec.json", spec.to_json()):
+            check_same_spec(store.folder.read("spec.json"), spec, store.folder.url_of("spec.json"))
+        return store
+
+    @classmethod
+    def open(cls, cache: Folder, digest: str) -> "TargetStore":
+        """Open a store by its spec's digest. Raises `MissingTargetsError`, `SpecMismatchError`."""
+        folder = cache / digest
+        try:
+            data = folder.read("spec.json")
+        except ObjectNotFoundError:
+            raise MissingTargetsError(
+                f"The cache {cache.url} has no targets with spec {digest}",
+                expected=folder.url_of("spec.json"),
+                remedy="check the cache's URL, or make the targets first (`phreg run`)",
+            ) from None
+        return cls(cache, TargetSpec.from_json(data, digest, folder.url_of("spec.json")))
+
+    @property
+    def digest(self) -> str:
+        return self.spec.digest
+
+    @property
+    def folder(self) -> Folder:
+        return self.cache / self.digest
+
+    def shards(self) -> list[str]:
+        """Names of the committed shards, sorted; no record is read."""
+        names = self.folder.children("shards")
+        return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+
+    def record(self, name: str) -> CommitRecord | None:
+        """A shard's commit record, if it has one. Raises `CorruptTargetsError`."""
+        path = _record_path(name)
+        try:
+            data = self.folder.read(path)
+        except ObjectNotFoundError:
+            return None
+        return CommitRecord.from_json(data, name, self.folder.url_of(path))
+
+    def records(self) -> dict[str, CommitRecord]:
+        """All commit records by shard name, sorted."""
+        names = self.shards()
+        found = zip(names, in_parallel(self.record, names), strict=True)
+        return {name: record for name, record in found if record is not None}
+
+    def check_content(self, name: str, shard_digest: str) -> CommitRecord | None:
+        """The record of a shard with this content, if it is committed; `ContentMismatchError` for another."""
+        record = self.record(name)
+        if record is not None and record.shard_digest != shard_digest:
+            raise ContentMismatchError(
+                f"The shard {name!r} is not the one whose targets are in {self.folder.url}",
+                expected=f"content with digest {record.shard_digest}, committed {record.created}",
+                found=f"content with digest {shard_digest}",
+                remedy="give the changed shard a new name; or, if the old content is of no more use, "
+                + make_anew(self.folder.url_of(_record_path(name))),
+            )
+        return record
+
+    def commit(
+        self, name: str, shard_digest: str, rows: TargetRows, quarantined: Sequence[Quarantined] = ()
+    ) -> CommitRecord:
+        """Write a shard's targets and commit them. Of many writers one wins; all get the winner's record.
+
+        Raises `ContentMismatchError` if another content is committed under the name, `CacheError` if the
+        rows do not fit the spec, and `StorageError`; what was committed before stays.
+        """
+        self._check_rows(rows)
+        if (winner := self.check_content(name, shard_digest)) is not None:
+            return winner
+        objects = rows_to_objects(rows)
+        record = _new_record(name, shard_digest, rows, quarantined, objects)
+        attempt = self.folder / record.folder
+        in_parallel(lambda path: attempt.write(path, objects[path]), objects)
+        for _ in range(COMMIT_ATTEMPTS):
+            if self.folder.create(_record_path(name), record.to_json()):
+                return record
+            if (winner := self.check_content(name, shard_digest)) is not None:
+                return winner
+        raise CacheError(
+            f"The targets of the shard {name!r} could not be committed",
+            found="commit records that came and went at the same time",
+            remedy="let only one of `phreg cache verify` and a run work on the cache, then run again",
+        )
+
+    def read(self, name: str, shard_digest: str | None = None) -> TargetRows:
+        """A shard's targets, every byte checked against the commit record.
+
+        Raises `MissingTargetsError`, `CorruptTargetsError`, and `ContentMismatchError` if `shard_digest` is
+        given and differs.
+        """
+        record = self.record(name) if shard_digest is None else self.check_content(name, shard_digest)
+        if record is None:
+            raise MissingTargetsError(
+                f"The shard {name!r} has no committed targets in {self.folder.url}",
+                expected=_record_path(name),
+                remedy="make them first: `phreg run` makes what is missing",
+            )
+        return self.read_committed(record)
+
+    def read_committed(self, record: CommitRecord) -> TargetRows:
+        """The targets that a commit record names, checked. Raises `CorruptTargetsError`."""
+        fetched = in_parallel(lambda path: self._read_object(record, path), record.objects)
+        try:
+            rows = rows_from_objects(dict(zip(record.objects, fetched, strict=True)))
+            self._check_rows(rows)
+        except Exception as error:  # whatever Zarr makes of a group that was not written by us
+            raise self._corrupt(record, record.folder, f"a group that cannot be read: {error}") from error
+        if len(rows) != record.rows:
+            raise self._corrupt(record, record.folder, f"{len(rows)} rows instead of {record.rows}")
+        return rows
+
+    def discard(self, name: str) -> None:
+        """Forget a shard's targets: its record goes, the next run makes it anew, `gc` removes the data."""
+        self.folder.remove(_record_path(name))
+
+    def _read_object(self, record: CommitRecord, path: str) -> bytes:
+        expected = record.objects[path]
+        place = f"{record.folder}/{path}"
+        try:
+            data = self.folder.read(place)
+        except ObjectNotFoundError:
+            raise self._corrupt(record, place, "nothing") from None
+        found = ObjectDigest(len(data), digest_bytes(data))
+        if found != expected:
+            raise self._corrupt(
+                record,
+                place,
+                f"{found.size} bytes with SHA-256 {found.sha256[:16]}...",
+                f"{expected.size} bytes with SHA-256 {expected.sha256[:16]}...",
+            )
+        return data
+
+    def _corrupt(
+        self, record: CommitRecord, place: str, found: str, expected: str = ""
+    ) -> CorruptTargetsError:
+        return CorruptTargetsError(
+            f"{self.folder.url_of(place)} is not what was committed",
+            expected=expected or "the content that the commit record lists",
+            found=found,
+            remedy=make_anew(self.folder.url_of(_record_path(record.shard))),
+        )
+
+    def _check_rows(self, rows: TargetRows) -> None:
+        spec, (_, patches, dim) = self.spec, rows.features.shape
+        expected = _shape_words(spec.views, spec.patches, spec.dim, spec.encoding)
+        found = _shape_words(rows.views.shape[1], patches, dim, rows.features.encoding)
+        if found != expected:
+            raise CacheError("The rows do not fit the target spec", expected=expected, found=found)
+
+
+def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Results in order, requests side by side; the first error is raised."""
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE, "phreg-cache") as pool:
+        try:
+            return list(pool.map(function, items))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _shape_words(views: int, patches: int, dim: int, encoding: str) -> str:
+    return f"{views} views of {patches} patches with {dim} channels as {encoding}"
+
+
+def _record_path(name: str) -> str:
+    return f"shards/{check_shard_name(name)}.json"
+
+
+def _new_record(
+    name: str,
+    shard_digest: str,
+    rows: TargetRows,
+    quarantined: Sequence[Quarantined],
+    objects: dict[str, bytes],
+) -> CommitRecord:
+    return CommitRecord(
+        shard=name,
+        shard_digest=shard_digest,
+        attempt=uuid.uuid4().hex[:12],
+        rows=len(rows),
+        quarantined=tuple(quarantined),
+        bytes=sum(len(data) for data in objects.values()),
+        objects={path: ObjectDigest(len(data), digest_bytes(data)) for path, data in objects.items()},
+        data_digest=rows.digest,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,152 @@
+"""`verify`: is everything that was committed still there, whole, finite, and what the teacher says?"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from phreg.cache.records import CommitRecord
+from phreg.cache.rows import TargetRows
+from phreg.cache.spec import TargetSpec
+from phreg.cache.store import TargetStore
+from phreg.errors import PhregError
+from phreg.seeding import derive_rng
+
+Recompute = Callable[[str, list[tuple[str, int]]], Float[Tensor, "k P C"]]
+"""The live teacher: (shard, [(key, crop), ...]) to targets, float32, on any device."""
+
+TOLERANCES = {"float32": 1e-3, "float16": 2e-3, "bfloat16": 1e-2, "int8": 5e-2}
+"""Relative error |target - recomputed| / |recomputed| of a row past which it is wrong, not rounded.
+
+A target of another crop, view or model is off by 0.1 to 1.4. A float32 teacher on another device or in
+another batch is off by 1e-5 to 1e-4, its own encoding by the rest.
+"""
+BFLOAT16_TEACHER_TOLERANCE = 5e-2  # such a teacher differs by 6e-3 between batches and devices
+
+
+@dataclass
+class VerifyReport:
+    """What `verify` found. `problems` are (shard, problem); none of them and all is well.
+
+    `worst_cosine` (over patches) and `worst_relative_error` (over rows) are of the `sampled` rows that
+    were recomputed.
+    """
+
+    shards: int = 0
+    rows: int = 0
+    bytes: int = 0
+    sampled: int = 0
+    worst_cosine: float = 1.0
+    worst_relative_error: float = 0.0
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def verify(
+    store: TargetStore,
+    recompute: Recompute | None = None,
+    samples: int = 0,
+    seed: int = 0,
+    shards: Iterable[str] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> VerifyReport:
+    """Re-read committed shards, and compare `samples` random rows with what `recompute` makes of them.
+
+    Args:
+        shards: names that must be committed; only they are looked at. Default: all that are committed.
+        on_progress: called with (shards done, shards in all) after each.
+
+    Checks sizes and digests of all objects, the CRC of all chunks, the digest of the decoded rows, and
+    that all features are finite. Damage is reported, never raised; a store that does not answer is.
+    """
+    names = sorted(set(shards)) if shards is not None else store.shards()
+    report = VerifyReport()
+    records = _committed(store, names, report)
+    chosen = _choose(records, samples if recompute else 0, seed)
+    for done, record in enumerate(records, 1):
+        try:
+            rows = _checked_rows(store, record)
+            if recompute and record.shard in chosen:
+                _compare(store.spec, record.shard, rows, chosen[record.shard], recompute, report)
+        except PhregError as error:
+            report.problems.append((record.shard, str(error)))
+        report.shards, report.rows = report.shards + 1, report.rows + record.rows
+        report.bytes += record.bytes
+        if on_progress:
+            on_progress(done, len(records))
+    return report
+
+
+def _committed(store: TargetStore, names: Sequence[str], report: VerifyReport) -> list[CommitRecord]:
+    records = []
+    for name in names:
+        try:
+            record = store.record(name)
+        except PhregError as error:
+            report.problems.append((name, str(error)))
+            continue
+        if record is None:
+            report.problems.append((name, "no committed targets; `phreg run` makes what is missing"))
+        else:
+            records.append(record)
+    return records
+
+
+def _checked_rows(store: TargetStore, record: CommitRecord) -> TargetRows:
+    rows = store.read_committed(record)
+    if rows.digest != record.data_digest:
+        raise PhregError(
+            "The rows differ from the digest in their commit record", record.data_digest, rows.digest
+        )
+    for row in range(len(rows)):
+        if not torch.isfinite(rows.features[row].decode()).all():
+            raise PhregError(f"The target of {rows.keys[row]!r}, crop {rows.crops[row]}, is NaN or Inf")
+    return rows
+
+
+def _choose(records: Sequence[CommitRecord], samples: int, seed: int) -> dict[str, list[int]]:
+    """Random rows by shard, drawn from all rows alike, without repetition."""
+    ends = np.cumsum([record.rows for record in records], dtype=np.int64)
+    total = int(ends[-1]) if records else 0
+    rng = derive_rng(seed, "verify")
+    drawn = rng.choice(total, size=min(samples, total), replace=False).tolist() if total else []
+    chosen: dict[str, list[int]] = {}
+    for number in sorted(drawn):
+        shard = int(np.searchsorted(ends, number, side="right"))
+        chosen.setdefault(records[shard].shard, []).append(number - int(ends[shard]) + records[shard].rows)
+    return chosen
+
+
+def _compare(
+    spec: TargetSpec,
+    shard: str,
+    rows: TargetRows,
+    chosen: list[int],
+    recompute: Recompute,
+    report: VerifyReport,
+) -> None:
+    places = [(rows.keys[row], int(rows.crops[row])) for row in chosen]
+    targets = rows.features[chosen].decode()
+    live = recompute(shard, places).detach().to("cpu", torch.float32)
+    if live.shape != targets.shape:
+        raise PhregError("The teacher's targets have another shape", str(targets.shape), str(live.shape))
+    tolerance = TOLERANCES[spec.encoding]
+    if spec.precision == "bfloat16":
+        tolerance = max(tolerance, BFLOAT16_TEACHER_TOLERANCE)
+    for place, target, truth in zip(places, targets, live, strict=True):
+        error = float((target - truth).norm() / truth.norm().clamp_min(1e-12))
+        cosine = float(torch.cosine_similarity(target, truth, dim=-1).min())
+        report.sampled += 1
+        report.worst_relative_error = max(report.worst_relative_error, error)
+        report.worst_cosine = min(report.worst_cosine, cosine)
+        if not error <= tolerance:
+            problem = f"the target of {place[0]!r}, crop {place[1]}, is off by {error:.2g} of its size"
+            report.problems.append(
+                (shard, f"{problem} from what the teacher makes now (allowed: {tolerance:g})")
+            )
