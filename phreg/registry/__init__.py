@@ -1,0 +1,22 @@
+"""Registered students: versions, aliases, the gate that promotes them, and where they came from."""
+
+from phreg.registry.card import model_card
+from phreg.registry.decision import Decision
+from phreg.registry.entry import Entry, EntryRecord, StoredFile
+from phreg.registry.gate import Verdict, judge
+from phreg.registry.lineage import lineage
+from phreg.registry.promotion import Promotion
+from phreg.registry.registry import Registry
+
+__all__ = [
+    "Decision",
+    "Entry",
+    "EntryRecord",
+    "Promotion",
+    "Registry",
+    "StoredFile",
+    "Verdict",
+    "judge",
+    "lineage",
+    "model_card",
+]

@@ -1,0 +1,141 @@
+"""The model card: what the student is, how it was made, how good it is, and how to load it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from phreg.config import StudentConfig, TargetConfig, TeacherConfig
+from phreg.registry.lineage import hide_secrets
+from phreg.types import HIGHER_IS_BETTER
+
+PAPER = "Vision Transformers with Self-Distilled Registers (NeurIPS 2025)"
+PAPER_URL = "https://arxiv.org/abs/2505.21501"
+_MEANINGS = {
+    "outlier_rate": "share of patches whose norm is far off the image's median",
+    "shift_cosine_mean": "cosine between features of the same content under patch shifts, mean",
+    "shift_cosine_p5": "the same, 5th percentile",
+    "target_cosine_p1": "cosine to the denoised target, 1st percentile",
+    "target_cosine_p5": "the same, 5th percentile",
+    "target_cosine_p50": "the same, median",
+}
+
+
+def model_card(
+    *,
+    model: str,
+    student: StudentConfig,
+    teacher: TeacherConfig,
+    targets: TargetConfig,
+    steps: int,
+    images: int,
+    metrics: Mapping[str, float],
+    teacher_metrics: Mapping[str, float],
+    snippet: str,
+    lineage: Mapping[str, Any],
+    figures: Sequence[str] = (),
+) -> str:
+    """`README.md` of a registered student: Markdown with YAML front matter, as model hubs read it.
+
+    `snippet` is Python that loads the folder with stock timm (`phreg.models.hub.timm_snippet(student, ".")`);
+    `images` is how many held-out images the metrics are of; `figures` are paths within the entry.
+    """
+    sections = [
+        _front_matter(),
+        f"# {model}: {student.name}",
+        f"A ViT whose dense features were cleaned with {student.registers} self-distilled registers, after "
+        f"[{PAPER}]({PAPER_URL}).",
+        "## Load it",
+        "Stock timm is all it needs. `images` are normalised with the `mean` and `std` of `config.json`, "
+        "`[B, 3, H, W]`; the features are `[B, patches, channels]`, row by row. Run it in this folder, or "
+        "put the folder's path in place of the `.`:",
+        f"```python\n{snippet}\n```",
+        "## How it was made",
+        _making(student, teacher, targets, steps),
+        "## How good it is",
+        f"Measured without labels on {images} held-out images; better is ↑ higher or ↓ lower.",
+        _metrics_table(metrics, teacher_metrics),
+        *[f"![{_figure_title(path)}]({path})" for path in figures],
+        "## Lineage",
+        _lineage_table(lineage),
+        "The weights derive from the teacher's, whose licence applies.",
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _front_matter() -> str:
+    fields = {
+        "library_name": "timm",
+        "pipeline_tag": "image-feature-extraction",
+        "tags": ["timm", "image-feature-extraction", "vit", "registers", "phreg", "arxiv:2505.21501"],
+    }
+    return f"---\n{yaml.safe_dump(fields, sort_keys=False).strip()}\n---"
+
+
+def _making(student: StudentConfig, teacher: TeacherConfig, targets: TargetConfig, steps: int) -> str:
+    if targets.views == 1:
+        target = f"`{student.targets}`: the teacher's raw features of 1 view"
+    else:
+        target = (
+            f"`{student.targets}`: the teacher's features averaged over {targets.views} views, shifted by up "
+            f"to {targets.max_shift:.0%} of the grid's side"
+        )
+    rows = {
+        "teacher": _code(teacher.model),
+        "teacher's read-out": _code(teacher.read_out),
+        "targets": f"{target}, stored as {targets.encoding}",
+        "registers": str(student.registers),
+        "unlocked": ", ".join(_code(name) for name in student.unlock),
+        "steps": f"{steps}, of {student.batch_size} crops a worker",
+        "loss": "(1 - cosine) + mean squared error, a patch",
+        "optimiser": f"AdamW, learning rate {student.learning_rate:g} decaying to "
+        f"{student.final_learning_rate:g}, weight decay {student.weight_decay:g}",
+        "precision": student.precision,
+        "seed": str(student.seed),
+    }
+    return _table(("", ""), list(rows.items()))
+
+
+def _metrics_table(metrics: Mapping[str, float], teacher_metrics: Mapping[str, float]) -> str:
+    names = [name for name in HIGHER_IS_BETTER if name in metrics or name in teacher_metrics]
+    rows = [
+        (
+            f"`{name}` {'↑' if HIGHER_IS_BETTER[name] else '↓'}",
+            _number(teacher_metrics.get(name)),
+            _number(metrics.get(name)),
+            _MEANINGS[name],
+        )
+        for name in names
+    ]
+    return _table(("measure", "teacher", "student", "meaning"), rows)
+
+
+def _lineage_table(lineage: Mapping[str, Any]) -> str:
+    git = lineage.get("git")
+    rows = [("student", _code(lineage["student_digest"]))]
+    rows += [(f"targets `{name}`", _code(digest)) for name, digest in lineage["target_specs"].items()]
+    rows += [
+        (kind, f"{len(lineage[field])}, digests in `lineage.json`")
+        for kind, field in (("training shards", "train_shards"), ("held-out shards", "validation_shards"))
+    ]
+    rows += [("made with", ", ".join(f"{name} {version}" for name, version in lineage["packages"].items()))]
+    rows += [("commit", _code(git["commit"]) + (", with changes" if git["dirty"] else ""))] if git else []
+    return _table(("", ""), rows)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _code(text: str) -> str:
+    """Text as inline code: what a user named can break neither the table nor the page."""
+    return "`" + " ".join(hide_secrets(text).replace("`", "'").split()) + "`"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _figure_title(path: str) -> str:
+    return path.rpartition("/")[2].rpartition(".")[0]

@@ -1,0 +1,213 @@
+"""The registry: numbered versions of models in one folder of object storage.
+
+    <model>/<version>/claim.json      the number is taken, by whoever created this first
+    <model>/<version>/...             timm's hub layout, metrics, lineage, curve, card, figures
+    <model>/<version>/entry.json      written last: sizes and digests of all of it
+    <model>/<version>/decision.json   what the gate said about it, afterwards
+
+A version without `entry.json` was interrupted: readers do not see it and its number is not used again.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from phreg.errors import ObjectNotFoundError, RegistryError
+from phreg.fingerprint import canonical_json, digest_bytes
+from phreg.registry import decision as decisions
+from phreg.registry import promotion as promotions
+from phreg.registry.decision import DECISION_FILE, Decision
+from phreg.registry.entry import RECORD_FILE, Entry, EntryRecord, StoredFile
+from phreg.registry.gate import Verdict
+from phreg.registry.names import as_version, check_alias, check_file, check_model
+from phreg.registry.promotion import Promotion
+from phreg.storage import Folder
+
+CLAIM_FILE, METRICS_FILE, LINEAGE_FILE = "claim.json", "metrics.json", "lineage.json"
+REQUIRED_FILES = ("config.json", "model.safetensors")
+OWN_FILES = (RECORD_FILE, CLAIM_FILE, METRICS_FILE, LINEAGE_FILE, DECISION_FILE)
+_RECORD_PATH = re.compile(rf"(?P<model>[^/]+)/(?P<version>\d+)/{re.escape(RECORD_FILE)}")
+_CLAIM_PATH = re.compile(rf"[^/]+/(?P<version>\d+)/{re.escape(CLAIM_FILE)}")
+
+
+class Registry:
+    """Registered models under one folder. Holds nothing in memory: other processes' writes are seen."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+
+    def register(
+        self,
+        model: str,
+        files: Mapping[str, bytes],
+        *,
+        student: str,
+        student_digest: str,
+        metrics: Mapping[str, float],
+        teacher_metrics: Mapping[str, float],
+        lineage: Mapping[str, Any],
+        benchmark: str = "",
+    ) -> Entry:
+        """Store a student as the model's next version.
+
+        `files` are timm's hub files and whatever else belongs to it (`README.md`, `curve.jsonl`,
+        `figures/*.png`); `metrics.json` and `lineage.json` are made here. `student_digest` is the identity
+        of the student job, by which `find` finds it again; `benchmark` is what its metrics were measured
+        on. Nothing is written unless all of it can be. Raises `RegistryError`.
+        """
+        record = _new_record(check_model(model), student, student_digest, metrics, teacher_metrics, benchmark)
+        contents = _contents(files, record, lineage)
+        version = self._claim(model)
+        folder = self.folder / f"{model}/{version}"
+        for path, data in contents.items():
+            folder.write(path, data)
+        stored = {path: StoredFile(len(data), digest_bytes(data)) for path, data in contents.items()}
+        record = record.model_copy(update={"version": version, "files": stored})
+        folder.create(RECORD_FILE, record.to_bytes())
+        return Entry(folder, record)
+
+    def models(self) -> list[str]:
+        """Names of the models with at least one complete version, sorted."""
+        return sorted({name for name, _ in self._complete()})
+
+    def entries(self, model: str | None = None) -> list[Entry]:
+        """Complete versions of one model or of all, by model and version."""
+        return [self._read(name, version) for name, version in self._complete(model)]
+
+    def entry(self, model: str, which: int | str) -> Entry:
+        """A version by its number or alias. Raises `RegistryError` that says what there is instead."""
+        version = as_version(which)
+        if version is None:
+            held = promotions.current(self._of(model), check_alias(str(which)))
+            if held is None:
+                known = sorted(self.aliases(model))
+                raise RegistryError(
+                    f"The model {model} has no alias {str(which)!r} in {self.folder.url}",
+                    expected=f"one of {', '.join(known)}" if known else "an alias given by a promotion",
+                    remedy="see `phreg registry list`",
+                )
+            version = held.version
+        try:
+            return self._read(model, version)
+        except ObjectNotFoundError:
+            known_versions = [number for _, number in self._complete(model)]
+            raise RegistryError(
+                f"The model {model} has no complete version {version} in {self.folder.url}",
+                expected=f"one of {known_versions}" if known_versions else "a registered model",
+                remedy="see `phreg registry list`",
+            ) from None
+
+    def find(self, model: str, student_digest: str) -> Entry | None:
+        """The newest version made by this very student job, if it is registered already."""
+        found = [e for e in self.entries(model) if e.record.student_digest == student_digest]
+        return found[-1] if found else None
+
+    def promote(self, model: str, version: int, alias: str, reason: str) -> Promotion:
+        """Point an alias at a complete version and add it to the history. Raises `RegistryError`."""
+        check_alias(alias)
+        return promotions.point(self._of(model), alias, self.entry(model, version).version, reason)
+
+    def decide(self, entry: Entry, alias: str, verdict: Verdict) -> Decision:
+        """Record the gate's verdict on an entry, and point the alias at it if it was promoted."""
+        return decisions.decide(self._of(entry.model), entry.version, check_alias(alias), verdict)
+
+    def decision(self, entry: Entry) -> Decision | None:
+        """What the gate said about an entry; None if it is still to decide."""
+        return decisions.decision_on(self._of(entry.model), entry.version)
+
+    def alias(self, model: str, alias: str) -> Promotion | None:
+        """The promotion in force for an alias, None if nothing holds it."""
+        return promotions.current(self._of(model), alias)
+
+    def aliases(self, model: str) -> dict[str, Promotion]:
+        """All aliases of a model with the promotions in force."""
+        return promotions.aliases(self._of(model))
+
+    def history(self, model: str) -> tuple[Promotion, ...]:
+        """All promotions of a model, oldest first."""
+        return promotions.history(self._of(model))
+
+    def _of(self, model: str) -> Folder:
+        return self.folder / check_model(model)
+
+    def _read(self, model: str, version: int) -> Entry:
+        folder = self._of(model) / str(version)
+        record = EntryRecord.from_bytes(folder.read(RECORD_FILE), folder.url_of(RECORD_FILE))
+        if (record.model, record.version) != (model, version):
+            raise RegistryError(
+                f"The record {folder.url_of(RECORD_FILE)} is in the wrong folder",
+                expected=f"version {version} of {model}",
+                found=f"version {record.version} of {record.model}",
+                remedy="move the folder back to its place",
+            )
+        return Entry(folder, record)
+
+    def _complete(self, model: str | None = None) -> list[tuple[str, int]]:
+        listed = self.folder.list(check_model(model) if model is not None else "")
+        matches = (_RECORD_PATH.fullmatch(item.path) for item in listed)
+        return sorted((match["model"], int(match["version"])) for match in matches if match)
+
+    def _claim(self, model: str) -> int:
+        """The next free version number, ours alone: of many that create the claim, one succeeds."""
+        matches = (_CLAIM_PATH.fullmatch(item.path) for item in self.folder.list(model))
+        version = 1 + max((int(match["version"]) for match in matches if match), default=0)
+        claim = canonical_json({"claimed": _now()})
+        while not self.folder.create(f"{model}/{version}/{CLAIM_FILE}", claim):
+            version += 1
+        return version
+
+
+def _new_record(
+    model: str,
+    student: str,
+    student_digest: str,
+    metrics: Mapping[str, float],
+    teacher_metrics: Mapping[str, float],
+    benchmark: str,
+) -> EntryRecord:
+    """The record without its version and files. Refuses metrics that are not finite numbers."""
+    try:
+        return EntryRecord(
+            model=model,
+            version=0,
+            student=student,
+            student_digest=student_digest,
+            created=_now(),
+            metrics=dict(metrics),
+            teacher_metrics=dict(teacher_metrics),
+            benchmark=benchmark,
+            files={},
+        )
+    except ValidationError as error:
+        detail = error.errors()[0]
+        raise RegistryError(
+            f"The student {student!r} cannot be registered",
+            expected="finite metrics",
+            found=f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}",
+            remedy="evaluate it again; a student that gives NaN or Inf is not worth registering",
+        ) from None
+
+
+def _contents(
+    files: Mapping[str, bytes], record: EntryRecord, lineage: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """Every file of the entry but its record. Raises `RegistryError` on a name that cannot be."""
+    missing = [name for name in REQUIRED_FILES if name not in files]
+    taken = [name for name in OWN_FILES if name in files]
+    if missing or taken:
+        raise RegistryError(
+            f"The files of student {record.student!r} do not make a registry entry",
+            expected=f"{' and '.join(REQUIRED_FILES)}, and none of {', '.join(OWN_FILES)}",
+            found=", ".join(sorted(files)) or "no files",
+            remedy="give the files of phreg.models.hub.hub_files, and your own under other names",
+        )
+    metrics = {"student": record.metrics, "teacher": record.teacher_metrics, "benchmark": record.benchmark}
+    own = {METRICS_FILE: canonical_json(metrics), LINEAGE_FILE: canonical_json(lineage)}
+    return {check_file(path): data for path, data in files.items()} | own
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
