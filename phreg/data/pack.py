@@ -10,16 +10,16 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import webdataset
 
 from phreg.data.pack_record import PackedShard, another_set, check_source, read_records, shard_stem
-from phreg.data.pack_source import list_images, read_image
+from phreg.data.pack_source import SourceImage, list_images, printable, read_image
 from phreg.data.urls import shard_name
 from phreg.errors import ConfigError
 from phreg.fingerprint import digest_bytes
@@ -70,10 +70,13 @@ def pack_images(
     seen = {member for record in records.values() for member in record.members}
     new = [member for member in sizes.items() if member not in seen]
     for members in _partition(new, samples_per_shard, max_bytes_per_shard):
-        index = len(records)
-        records[index] = packer.pack(index, members)
-        written += records[index].bytes > 0
-    return _report(out_folder, name, list(records.values()), written, sizes)
+        record = packer.pack(len(records), members)
+        if record.members:
+            records[len(records)] = record
+            written += record.bytes > 0
+    quarantined = [*_left_out(records.values(), sizes), *packer.unread]
+    _write_quarantined(out_folder, quarantined)
+    return _report(out_folder, name, records, written, quarantined)
 
 
 def sample_key(path: str) -> str:
@@ -94,11 +97,13 @@ def _checked_name(name: str | None, out: Folder) -> str:
 def _partition(members: Members, most: int, most_bytes: int) -> Iterator[Members]:
     """Runs of members; where a run ends depends on nothing that comes after it."""
     run: list[tuple[str, int]] = []
+    total = 0
     for path, size in members:
-        if run and (len(run) == most or sum(size for _, size in run) + size > most_bytes):
+        if run and (len(run) == most or total + size > most_bytes):
             yield run
-            run = []
+            run, total = [], 0
         run.append((path, size))
+        total += size
     if run:
         yield run
 
@@ -111,6 +116,7 @@ class _Packer:
     on_progress: Progress
     total: int
     done: int = 0
+    unread: list[Quarantined] = field(default_factory=list)
 
     def complete(self, records: dict[int, PackedShard]) -> int:
         """Write again the recorded shards whose tar is gone; how many those were."""
@@ -126,84 +132,98 @@ class _Packer:
         return missing
 
     def pack(self, index: int, members: Members) -> PackedShard:
-        """Write one shard, then its record. Raises `ConfigError` if another shard has its name."""
+        """Write one shard, then its record. Raises `ConfigError` if another shard has its name.
+
+        What could not even be read is in `unread`, not in the record: the next run tries it again.
+        """
         stem = shard_stem(self.name, index)
-        samples, quarantined = self._load(members)
+        images = self._load(members)
+        self.unread += [
+            Quarantined(printable(image.path), image.problem) for image in images if not image.lasting
+        ]
+        samples = [image for image in images if image.data]
+        broken = [image for image in images if image.problem and image.lasting]
         data = _tar(samples) if samples else b""
-        if data:
-            self._create(stem, data)
+        sizes = dict(members) | {image.path: len(image.data) for image in samples}
         record = PackedShard(
             samples=len(samples),
             bytes=len(data),
             digest=digest_bytes(data),
-            members=tuple(members),
-            quarantined=tuple(quarantined),
+            members=tuple((image.path, sizes[image.path]) for image in images if image.lasting),
+            quarantined=tuple((image.path, image.problem) for image in broken),
         )
-        self.out.create(f"{stem}.json", record.model_dump_json().encode())
+        if data:
+            self._create(stem, data)
+        if record.members:
+            self.out.create(f"{stem}.json", record.model_dump_json().encode())
         return record
 
     def _restore(self, stem: str, record: PackedShard) -> None:
-        quarantined = {path for path, _ in record.quarantined}
-        samples, _ = self._load([member for member in record.members if member[0] not in quarantined])
-        data = _tar(samples)
+        broken = {path for path, _ in record.quarantined}
+        images = self._load([member for member in record.members if member[0] not in broken])
+        data = _tar(images)
         if digest_bytes(data) != record.digest:
             raise another_set(self.out, f"{stem}.tar lost, and its images changed since")
         self._create(stem, data)
-        self._advance(len(quarantined))
+        self._advance(len(broken))
 
     def _create(self, stem: str, data: bytes) -> None:
         if not self.out.create(f"{stem}.tar", data) and self.out.read(f"{stem}.tar") != data:
             raise another_set(self.out, f"{stem}.tar with other content")
 
-    def _load(self, members: Members) -> tuple[list[tuple[str, bytes]], list[Quarantined]]:
-        samples, quarantined = [], []
+    def _load(self, members: Members) -> list[SourceImage]:
+        images = []
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            paths = [path for path, _ in members]
-            read = pool.map(partial(read_image, self.source), paths)
-            for path, (data, reason) in zip(paths, read, strict=True):
-                if reason:
-                    quarantined.append(Quarantined(path, reason))
-                else:
-                    samples.append((path, data))
+            for image in pool.map(partial(read_image, self.source), [path for path, _ in members]):
+                images.append(image)
                 self._advance(1)
-        return samples, quarantined
+        return images
 
     def _advance(self, images: int) -> None:
         self.done += images
-        self.on_progress(self.done, self.total)
+        self.on_progress(min(self.done, self.total), self.total)
 
 
-def _tar(samples: Sequence[tuple[str, bytes]]) -> bytes:
-    """The same bytes for the same samples: no times, no owners."""
+def _tar(images: Sequence[SourceImage]) -> bytes:
+    """The same bytes for the same images: no times, no owners."""
     buffer = io.BytesIO()
     with webdataset.TarWriter(
         buffer, user="", group="", mtime=0, encoder=False, compress=False, format=tarfile.USTAR_FORMAT
     ) as tar:
-        for path, data in samples:
-            extension = path.rpartition(".")[2].lower()
-            origin = json.dumps({"source": path}).encode()
-            tar.write({"__key__": sample_key(path), extension: data, "json": origin})
+        for image in images:
+            extension = image.path.rpartition(".")[2].lower()
+            origin = json.dumps({"source": image.path}).encode()
+            tar.write({"__key__": sample_key(image.path), extension: image.data, "json": origin})
     return buffer.getvalue()
 
 
-def _report(
-    out: Folder, name: str, records: Sequence[PackedShard], written: int, sizes: Mapping[str, int]
-) -> PackReport:
+def _left_out(records: Iterable[PackedShard], sizes: Mapping[str, int]) -> list[Quarantined]:
+    """Recorded images that do not decode, but for those mended (in a later record) or removed since."""
     reasons: dict[str, str] = {}
-    for record in records:  # an image mended since is in a later record
+    for record in records:
         reasons |= dict.fromkeys((path for path, _ in record.members), "") | dict(record.quarantined)
-    quarantined = tuple(Quarantined(path, why) for path, why in reasons.items() if why and path in sizes)
+    return [Quarantined(path, why) for path, why in reasons.items() if why and path in sizes]
+
+
+def _write_quarantined(out: Folder, quarantined: Sequence[Quarantined]) -> None:
     if quarantined or out.exists("quarantine.jsonl"):
         lines = (json.dumps({"source": path, "reason": reason}) for path, reason in quarantined)
         out.write("quarantine.jsonl", "".join(f"{line}\n" for line in lines).encode())
-    shards = [
-        out.url_of(f"{shard_stem(name, index)}.tar") for index, record in enumerate(records) if record.bytes
-    ]
+
+
+def _report(
+    out: Folder,
+    name: str,
+    records: Mapping[int, PackedShard],
+    written: int,
+    quarantined: Sequence[Quarantined],
+) -> PackReport:
+    stems = [shard_stem(name, index) for index, record in records.items() if record.bytes]
     return PackReport(
-        shards=tuple(shards),
+        shards=tuple(out.url_of(f"{stem}.tar") for stem in stems),
         written=written,
-        reused=len(shards) - written,
-        samples=sum(record.samples for record in records),
-        bytes=sum(record.bytes for record in records),
-        quarantined=quarantined,
+        reused=len(stems) - written,
+        samples=sum(record.samples for record in records.values()),
+        bytes=sum(record.bytes for record in records.values()),
+        quarantined=tuple(quarantined),
     )

@@ -2,11 +2,22 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from phreg.data.decode import decode_image
 from phreg.data.shard import IMAGE_EXTENSIONS
 from phreg.errors import ConfigError, ObjectNotFoundError, SampleError, StorageError
 from phreg.storage import Folder
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """An image's bytes, or why it is left out; `lasting` if that is in the bytes, not in their place."""
+
+    path: str
+    data: bytes = b""
+    problem: str = ""
+    lasting: bool = True
 
 
 def list_images(source: Folder) -> dict[str, int]:
@@ -26,20 +37,31 @@ def list_images(source: Folder) -> dict[str, int]:
     return images
 
 
-def read_image(source: Folder, path: str) -> tuple[bytes, str]:
-    """The bytes, or why the image cannot be used. A remote store that fails is no fault of it: raises."""
+def read_image(source: Folder, path: str) -> SourceImage:
+    """Read and try to decode an image. A remote store that fails is no fault of the image: raises."""
+    if not _is_utf8(path):
+        return SourceImage(path, problem="its name is not UTF-8", lasting=False)
     try:
         data = source.read(path)
         decode_image(data)
     except SampleError as error:
-        return b"", error.problem
+        return SourceImage(path, problem=error.problem)
     except ObjectNotFoundError:
-        return b"", "gone, or a link to nowhere"
+        return SourceImage(path, problem="gone, or a link to nowhere", lasting=False)
     except StorageError as error:
         if not source.is_local:
             raise
-        return b"", f"cannot be read: {error.found}"
-    return data, ""
+        return SourceImage(path, problem=f"cannot be read: {error.found}", lasting=False)
+    return SourceImage(path, data)
+
+
+def printable(path: str) -> str:
+    """A path as text: file names on a local disk need not be UTF-8."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_utf8(path: str) -> bool:
+    return path == printable(path)
 
 
 def _is_image(path: str) -> bool:

@@ -197,6 +197,23 @@ def test_an_image_that_goes_away_meanwhile_is_listed(source: Path, out: Path) ->
     assert pack_images(source, out).quarantined == ()
 
 
+def test_a_name_that_is_not_utf8_is_listed(source: Path, out: Path) -> None:
+    shutil.copy(source / "x.jpg", os.fsencode(source) + b"/\xff.jpg")
+    for _ in range(2):
+        report = pack_images(source, out)
+        assert [item.key for item in report.quarantined] == ["\\udcff.jpg"]
+        assert report.samples == 10
+
+
+def test_what_could_not_be_read_is_tried_again(source: Path, out: Path) -> None:
+    (source / "late.jpg").symlink_to(source.parent / "late.jpg")
+    assert [item.key for item in pack_images(source, out).quarantined] == ["late.jpg"]
+    assert pack_images(source, out).written == 0
+    (source.parent / "late.jpg").write_bytes(jpeg_bytes(make_image()))
+    report = pack_images(source, out)
+    assert (report.samples, report.quarantined) == (11, ())
+
+
 def test_a_mended_image_is_packed_by_the_next_run(source: Path, out: Path) -> None:
     (source / "broken.jpg").write_bytes(b"broken")
     (source / "deleted.jpg").write_bytes(b"broken")

@@ -17,6 +17,7 @@ from phreg.data.shard import _KEY
 from phreg.errors import ObjectNotFoundError, ShardError
 from phreg.fingerprint import digest_bytes
 from phreg.storage import Folder
+from tests.data.test_tar import resealed
 from tests.helpers import write_shard, write_tar
 
 
@@ -106,6 +107,16 @@ def test_links_and_devices_are_quarantined(tmp_path: Path) -> None:
     shard = read_shard(str(path))
     assert [sample.key for sample in shard.samples] == ["a"]
     assert set(reasons(shard)) == {"s", "h", "f", "c"}
+
+
+def test_a_sparse_member_is_not_inflated(tmp_path: Path) -> None:
+    """512 bytes that claim to be a terabyte."""
+    whole = write_tar(tmp_path / "x.tar", [("sparse.jpg", b"x" * 512), ("a.jpg", b"x")])
+    data = resealed(whole.read_bytes(), 0, 156, b"S")
+    whole.write_bytes(resealed(data, 0, 483, b"17777777777\0"))
+    shard = read_shard(str(whole))
+    assert [sample.key for sample in shard.samples] == ["a"]
+    assert "sparse" in reasons(shard)["sparse"]
 
 
 @pytest.mark.parametrize(
