@@ -1,0 +1,129 @@
+import json
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from phreg.cache import EncodedFeatures, TargetRows, zarr_group
+from phreg.cache.encodings import LAYOUTS
+from phreg.cache.zarr_group import rows_from_objects, rows_to_objects
+from tests.cache.examples import assert_equal_rows, make_features, make_rows
+
+any_encoding = pytest.mark.parametrize("encoding", sorted(LAYOUTS))
+
+
+def write(folder: Path, objects: dict[str, bytes]) -> Path:
+    for path, data in objects.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    return folder
+
+
+@any_encoding
+@pytest.mark.parametrize("rows", [0, 1, 3, 70])
+def test_round_trip(encoding: str, rows: int) -> None:
+    expected = make_rows(rows, encoding)
+    found = rows_from_objects(rows_to_objects(expected))
+    assert_equal_rows(found, expected)
+    assert found.digest == expected.digest
+
+
+@any_encoding
+def test_equal_rows_give_equal_bytes(encoding: str) -> None:
+    assert rows_to_objects(make_rows(70, encoding)) == rows_to_objects(make_rows(70, encoding))
+
+
+def test_no_warning_of_unstable_types() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows_from_objects(rows_to_objects(make_rows(2)))
+
+
+@any_encoding
+def test_plain_zarr_reads_it(tmp_path: Path, encoding: str) -> None:
+    rows = make_rows(5, encoding)
+    folder = write(tmp_path / "group", rows_to_objects(rows))
+    group = zarr.open_group(f"file://{folder}", mode="r", use_consolidated=True)
+    assert group.attrs["encoding"] == encoding
+    keys = [bytes(row).rstrip(b"\0").decode() for row in group["keys"][:]]
+    assert keys == list(rows.keys)
+    assert np.array_equal(group["boxes"][:], rows.boxes)
+    assert np.array_equal(group["views"][:], rows.views)
+    features = group["features"]
+    assert features.metadata.dimension_names == ("row", "patch", "channel")
+    assert decode_by_hand(group, encoding) == pytest.approx(rows.features.decode().numpy(), rel=1e-6)
+    zarr.open_group(f"file://{folder}", mode="r", use_consolidated=False)["views"][:]
+
+
+def decode_by_hand(group: zarr.Group, encoding: str) -> np.ndarray:
+    features = group["features"][:]
+    if encoding == "bfloat16":
+        assert group["features"].attrs["bits_of"] == "bfloat16"
+        return (features.astype(np.uint32) << 16).view(np.float32)
+    if encoding == "int8":
+        standard = features.astype(np.float32) * group["scales"][:][..., None]
+        return standard * group["channel_std"][:] + group["channel_mean"][:]
+    return features.astype(np.float32)
+
+
+@any_encoding
+def test_metadata_is_consolidated_as_zarr_does_it(encoding: str) -> None:
+    objects = rows_to_objects(make_rows(2, encoding))
+    ours = json.loads(objects["zarr.json"])
+    stored = {path: zarr_group.default_buffer_prototype().buffer.from_bytes(d) for path, d in objects.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # consolidation is not in Zarr's v3 specification yet
+        zarr.consolidate_metadata(zarr.storage.MemoryStore(stored))
+    theirs = json.loads(stored["zarr.json"].to_bytes())
+    assert ours == theirs
+
+
+def test_every_chunk_of_every_array_has_a_checksum(tmp_path: Path) -> None:
+    """A flipped byte in any chunk is an error even to plain Zarr."""
+    objects = rows_to_objects(make_rows(3, "int8"))
+    chunks = [path for path in objects if "/c/" in path or path.endswith("/c")]
+    assert len(chunks) == 8
+    for path in chunks:
+        data = bytearray(objects[path])
+        data[0] ^= 1
+        with pytest.raises(ValueError, match="checksum"):
+            rows_from_objects(objects | {path: bytes(data)})
+
+
+def test_zeros_are_written() -> None:
+    """Else a missing chunk and a chunk of zeros would look the same."""
+    rows = make_rows(33)
+    zeros = TargetRows(
+        rows.keys,
+        rows.crops * 0,
+        rows.boxes * 0,
+        rows.views * 0,
+        EncodedFeatures.encode(make_features(33) * 0, "float16"),
+    )
+    assert {path: len(data) for path, data in rows_to_objects(zeros).items()} == {
+        path: len(data) for path, data in rows_to_objects(rows).items()
+    }
+
+
+def test_an_image_is_a_chunk_and_an_object_holds_some_tens(monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = rows_to_objects(make_rows(70))
+    assert sorted(path for path in objects if path.startswith("features/c")) == [
+        f"features/c/{part}/0/0" for part in range(3)
+    ]
+    metadata = json.loads(objects["features/zarr.json"])
+    assert metadata["codecs"][0]["configuration"]["chunk_shape"] == [1, 6, 5]
+    row_bytes = make_rows(1).features.nbytes
+    monkeypatch.setattr(zarr_group, "MAX_OBJECT_BYTES", 10 * row_bytes + 1)
+    objects = rows_to_objects(make_rows(70))
+    assert len([path for path in objects if path.startswith("features/c")]) == math.ceil(70 / 10)
+
+
+def test_a_group_of_another_format_is_refused() -> None:
+    objects = rows_to_objects(make_rows(2))
+    root = json.loads(objects["zarr.json"])
+    root["attributes"]["format_version"] = 99
+    with pytest.raises(ValueError, match="99"):
+        rows_from_objects(objects | {"zarr.json": json.dumps(root).encode()})
