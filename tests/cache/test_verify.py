@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+import torch
+
+from phreg.cache import EncodedFeatures, TargetRows, TargetStore, verify
+from phreg.cache.encodings import LAYOUTS
+from phreg.cache.zarr_group import rows_to_objects
+from phreg.errors import ShardError
+from phreg.fingerprint import digest_bytes
+from phreg.storage import Folder
+from tests.cache.examples import SHARD_DIGEST, make_features, make_rows, make_spec
+
+ROWS = {"photos-0": 3, "photos-1": 0, "photos-2": 5}
+
+
+def filled(disk: Folder, encoding: str = "float16", **changes: object) -> TargetStore:
+    store = TargetStore.create(disk, make_spec(encoding, **changes))
+    for seed, (name, rows) in enumerate(ROWS.items()):
+        store.commit(name, SHARD_DIGEST, make_rows(rows, encoding, seed))
+    return store
+
+
+def live_teacher(noise: float = 0.0):
+    """What made the targets, with some rounding of its own."""
+    asked: list[tuple[str, str, int]] = []
+
+    def recompute(shard: str, places: list[tuple[str, int]]) -> torch.Tensor:
+        seed = list(ROWS).index(shard)
+        rows, features = make_rows(ROWS[shard], "float32", seed), make_features(ROWS[shard], seed)
+        asked.extend((shard, key, crop) for key, crop in places)
+        found = features[[rows.row(key, crop) for key, crop in places]]
+        return torch.from_numpy(
+            found * (1 + noise * np.random.default_rng(0).normal(size=found.shape))
+        ).float()
+
+    return recompute, asked
+
+
+@pytest.mark.parametrize("encoding", sorted(LAYOUTS))
+def test_a_whole_cache_is_ok(disk: Folder, encoding: str) -> None:
+    store = filled(disk, encoding)
+    recompute, asked = live_teacher(noise=1e-5)
+    report = verify(store, recompute, samples=6)
+    assert report.ok, report.problems
+    assert (report.shards, report.rows, report.sampled) == (3, 8, 6)
+    assert report.bytes == sum(record.bytes for record in store.records().values())
+    assert len(set(asked)) == 6
+    assert report.worst_cosine > 0.999
+    assert 0 < report.worst_relative_error < 0.03
+
+
+def test_the_sample_is_of_the_seed_and_covers_all_rows(disk: Folder) -> None:
+    store = filled(disk)
+
+    def sample(samples: int, seed: int) -> set[tuple[str, str, int]]:
+        recompute, asked = live_teacher()
+        verify(store, recompute, samples, seed)
+        return set(asked)
+
+    assert sample(4, 0) == sample(4, 0)
+    assert len({frozenset(sample(4, seed)) for seed in range(5)}) > 1
+    assert len(sample(100, 0)) == 8
+    assert sample(0, 0) == set()
+
+
+@pytest.mark.parametrize("encoding", sorted(LAYOUTS))
+def test_a_wrong_target_is_found(disk: Folder, encoding: str) -> None:
+    """For instance one made of other views: the same image, a tenth off."""
+    recompute, _ = live_teacher(noise=0.1)
+    report = verify(filled(disk, encoding), recompute, samples=8)
+    assert len(report.problems) == 8
+    assert "photos-0" in {shard for shard, _ in report.problems}
+    assert report.worst_relative_error > 0.03
+
+
+def test_a_bfloat16_teacher_is_given_more(disk: Folder) -> None:
+    recompute, _ = live_teacher(noise=6e-3)
+    assert not verify(filled(disk), recompute, samples=8).ok
+    assert verify(filled(disk, precision="bfloat16"), recompute, samples=8).ok
+
+
+def test_nan_from_the_teacher_is_a_problem(disk: Folder) -> None:
+    report = verify(filled(disk), lambda shard, places: torch.full((len(places), 6, 5), torch.nan), samples=8)
+    assert len(report.problems) == 8
+
+
+def test_a_teacher_of_another_shape_is_a_problem(disk: Folder) -> None:
+    report = verify(filled(disk), lambda shard, places: torch.zeros(len(places), 6, 4), samples=8)
+    assert {shard for shard, _ in report.problems} == {"photos-0", "photos-2"}
+
+
+def test_a_shard_that_the_teacher_cannot_read_is_a_problem(disk: Folder) -> None:
+    def recompute(shard: str, places: list[tuple[str, int]]) -> torch.Tensor:
+        raise ShardError(f"The shard {shard} is cut short")
+
+    report = verify(filled(disk), recompute, samples=8)
+    assert all("cut short" in problem for _, problem in report.problems)
+    assert not report.ok
+
+
+def test_damage_is_reported_for_every_shard(disk: Folder) -> None:
+    store = filled(disk)
+    record = store.record("photos-0")
+    assert record is not None
+    store.folder.remove(f"{record.folder}/features/c/0/0/0")
+    store.folder.write("shards/photos-2.json", b"{}")
+    report = verify(store)
+    assert [shard for shard, _ in report.problems] == ["photos-2", "photos-0"]
+    assert "features/c/0/0/0" in report.problems[1][1]
+    assert report.shards == 2
+
+
+def test_expected_shards_that_are_missing_are_reported(disk: Folder) -> None:
+    report = verify(filled(disk), shards=["photos-0", "photos-7"])
+    assert [shard for shard, _ in report.problems] == ["photos-7"]
+    assert (report.shards, report.rows) == (1, 3)
+
+
+def commit_by_hand(store: TargetStore, rows: TargetRows, digest: str) -> None:
+    """A record that fits its objects, as a faulty writer could leave it."""
+    record = store.commit("photos-8", SHARD_DIGEST, make_rows())
+    objects = rows_to_objects(rows)
+    for path, data in objects.items():
+        store.folder.write(f"{record.folder}/{path}", data)
+    listed = {path: (len(data), digest_bytes(data)) for path, data in objects.items()}
+    forged = type(record).model_validate(
+        record.model_dump() | {"objects": listed, "rows": len(rows), "data_digest": digest}
+    )
+    store.folder.write("shards/photos-8.json", forged.to_json())
+
+
+def test_nan_in_the_cache_is_found(disk: Folder) -> None:
+    store = TargetStore.create(disk, make_spec())
+    rows = make_rows()
+    features = rows.features.arrays["features"].copy()
+    features[1, 2, 3] = np.nan
+    bad = TargetRows(
+        rows.keys, rows.crops, rows.boxes, rows.views, EncodedFeatures("float16", {"features": features})
+    )
+    commit_by_hand(store, bad, bad.digest)
+    report = verify(store)
+    assert len(report.problems) == 1
+    assert repr(rows.keys[1]) in report.problems[0][1]
+
+
+def test_rows_other_than_those_digested_are_found(disk: Folder) -> None:
+    store = TargetStore.create(disk, make_spec())
+    commit_by_hand(store, make_rows(seed=1), make_rows(seed=0).digest)
+    assert "digest" in verify(store).problems[0][1]
+
+
+def test_progress_is_told(disk: Folder) -> None:
+    told: list[tuple[int, int]] = []
+    verify(filled(disk), on_progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
