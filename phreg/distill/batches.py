@@ -70,7 +70,7 @@ class BatchPlan:
     def _ends(self) -> list[int]:
         """For each epoch, the number of steps up to its end; the last may be a fraction."""
         ends = [0, *accumulate(self._steps)]
-        last = round(self._steps[-1] * (self.epochs - len(self._steps) + 1))
+        last = round(self._steps[-1] * (self.epochs - (len(self._steps) - 1)))
         return [*ends[1:-1], max(ends[-2] + last, 1)]
 
     @property

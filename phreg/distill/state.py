@@ -1,0 +1,62 @@
+"""What changes in training: the unlocked parameters, the optimiser, the step, the curve."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from phreg.config import StudentConfig
+from phreg.distill.checkpoint import Checkpoint, latest_checkpoint, read_checkpoint, write_checkpoint
+from phreg.distill.curve import CurvePoint, curve_from_jsonl, curve_to_jsonl
+from phreg.distill.workers import Workers
+from phreg.models import Student
+from phreg.storage import Folder
+
+
+@dataclass
+class TrainingState:
+    """After `step` steps. `seconds`: time trained; `resumed_from`: step of the checkpoint gone on from."""
+
+    student: Student
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+    resumed_from: int | None = None
+    curve: list[CurvePoint] = field(default_factory=list)
+
+    @staticmethod
+    def fresh(student: Student, settings: StudentConfig) -> "TrainingState":
+        unlocked = [p for p in student.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(unlocked, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        return TrainingState(student, optimizer)
+
+    @property
+    def curve_text(self) -> str:
+        return curve_to_jsonl(self.curve)
+
+    def save(self, folder: Folder) -> None:
+        checkpoint = Checkpoint(
+            step=self.step,
+            weights=self._unlocked(),
+            optimizer=self.optimizer.state_dict(),
+            curve=self.curve_text,
+            seconds=self.seconds,
+        )
+        write_checkpoint(folder, checkpoint)
+
+    def resume(self, folder: Folder, workers: Workers) -> None:
+        """Go back to the latest whole checkpoint, if there is one: the first worker chooses for all."""
+        checkpoint = latest_checkpoint(folder) if workers.leads else None
+        step = workers.broadcast(checkpoint.step if checkpoint else -1)
+        if step < 0:
+            return
+        checkpoint = checkpoint or read_checkpoint(folder, step)
+        with torch.no_grad():
+            for name, parameter in self._unlocked().items():
+                parameter.copy_(checkpoint.weights[name])
+        self.optimizer.load_state_dict(checkpoint.optimizer)
+        self.step = self.resumed_from = checkpoint.step
+        self.seconds, self.curve = checkpoint.seconds, curve_from_jsonl(checkpoint.curve)
+
+    def _unlocked(self) -> dict[str, Tensor]:
+        return {name: p.detach() for name, p in self.student.named_parameters() if p.requires_grad}

@@ -1,0 +1,80 @@
+"""One training step: forward, backward, the sum over workers, clipping, AdamW."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from phreg.config import StudentConfig
+from phreg.distill.loss import DistillationLoss, distillation_loss
+from phreg.distill.samples import Batch
+from phreg.distill.workers import Workers
+from phreg.errors import TrainingError
+from phreg.models import Student
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """Mean terms over the global batch, and the gradient's norm before clipping."""
+
+    cosine: float
+    mse: float
+    total: float
+    grad_norm: float
+
+
+def batch_loss(student: Student, batch: Batch, precision: str, device: torch.device) -> DistillationLoss:
+    """Mean loss of a batch; the forward pass in `precision`, the loss in float32."""
+    target = batch.targets(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        predicted: Float[Tensor, "B C h w"] = student(student.normalize(batch.crops.to(device)))
+    return distillation_loss(target, predicted.flatten(2).transpose(1, 2))
+
+
+def training_step(
+    student: Student,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    settings: StudentConfig,
+    workers: Workers,
+    step: int,
+) -> StepLosses:
+    """Move the student by the gradient of the mean loss over all workers' crops.
+
+    Gradients and losses travel in one flat buffer, summed in one collective. DistributedDataParallel
+    would overlap that with the backward pass, but it rebuilds its buckets after the first step, which
+    changes the order of summation: a resumed run would differ from an undisturbed one in the last bits.
+    Raises `TrainingError`, on all workers alike, if the loss or its gradient is not finite.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    loss = batch_loss(student, batch, settings.precision, workers.device)
+    (loss.total * len(batch)).backward()
+    # Parameters without influence have no gradient (query, key and MLP of the last block under `value`).
+    learning = [p for p in student.parameters() if p.grad is not None]
+    losses = torch.stack([*loss, torch.ones_like(loss.total)]).detach() * len(batch)
+    buffer = workers.sum(torch.cat([p.grad.flatten() for p in learning if p.grad is not None] + [losses]))
+    gradient, (cosine, mse, total) = buffer[:-4] / buffer[-1], (buffer[-4:-1] / buffer[-1]).tolist()
+    norm = gradient.norm()
+    means = StepLosses(cosine, mse, total, norm.item())
+    if not torch.isfinite(buffer[-4:-1].sum() + norm):
+        raise _not_finite(step, means, batch, bool(torch.isfinite(losses).all()), workers)
+    if settings.clip_gradient is not None:
+        gradient *= (settings.clip_gradient / (norm + 1e-6)).clamp(max=1)
+    for parameter, part in zip(learning, gradient.split([p.numel() for p in learning]), strict=True):
+        parameter.grad = part.view_as(parameter)
+    optimizer.step()
+    return means
+
+
+def _not_finite(
+    step: int, means: StepLosses, batch: Batch, finite_here: bool, workers: Workers
+) -> TrainingError:
+    """Names the crops of the workers whose own loss is not finite; if there are none, those of all."""
+    guilty = workers.gather([] if finite_here else batch.keys) or workers.gather(batch.keys)
+    return TrainingError(
+        f"The loss or its gradient is not finite at step {step}",
+        expected="finite numbers",
+        found=f"loss {means.total}, gradient norm {means.grad_norm}; samples {', '.join(guilty[:32])}",
+        remedy="look at these samples; or train with a lower learning_rate, clip_gradient, or float32",
+    )

@@ -1,0 +1,40 @@
+"""The student at step 0, checked against the targets it is to learn from."""
+
+from phreg.cache import TargetSpec
+from phreg.distill.job import StudentJob
+from phreg.errors import TrainingError
+from phreg.models import Student, add_registers, is_clip_like, load_backbone
+from phreg.models.architecture import base_architecture, check_stock, vit_arguments
+
+
+def build_student(job: StudentJob, spec: TargetSpec) -> Student:
+    """The teacher with registers, the job's parameters unlocked, at the targets' size and normalisation.
+
+    Raises `TrainingError` where student and targets cannot fit, `ModelError` where the finished student
+    could not be written in timm's layout: before the first step, not after the last.
+    """
+    teacher = load_backbone(
+        job.teacher.model, job.teacher.checkpoint, image_size=spec.image_size, mean=spec.mean, std=spec.std
+    )
+    _check_same_teacher(job, spec, teacher.weights_digest())
+    read_out = job.student.read_out or ("value" if is_clip_like(teacher.vit) else "standard")
+    student = add_registers(teacher, job.student.registers, read_out, seed=job.student.seed)
+    if (student.out_dim, student.grid_size) != (spec.dim, tuple(spec.grid_size)):
+        raise TrainingError(
+            f"The student {job.student.name} cannot learn from these targets",
+            expected=f"features of {spec.dim} channels on a grid of {tuple(spec.grid_size)}, as the targets",
+            found=f"{student.out_dim} channels on a grid of {student.grid_size}",
+            remedy="distil the model that made the targets",
+        )
+    check_stock(student.vit, base_architecture(student.vit), vit_arguments(student.vit))
+    return student.unlock(job.student.unlock)
+
+
+def _check_same_teacher(job: StudentJob, spec: TargetSpec, digest: str) -> None:
+    if digest != spec.teacher.weights:
+        raise TrainingError(
+            f"The weights of {job.teacher.model} are not those that made the targets {spec.digest[:12]}",
+            expected=f"weights with digest {spec.teacher.weights}",
+            found=digest,
+            remedy="give the checkpoint the targets were made with, or make targets with this one",
+        )

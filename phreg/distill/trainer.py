@@ -1,0 +1,131 @@
+"""Distillation of one student: plain code, run alone or by each worker of a group.
+
+Left out on purpose: augmentation (a cached target belongs to its crop), dropout (the student stays in
+eval mode), and DistributedDataParallel (`step.py` says why).
+"""
+
+from contextlib import closing
+from dataclasses import dataclass
+
+from phreg.cache import TargetStore
+from phreg.distill.batches import BatchPlan
+from phreg.distill.curve import CurvePoint, last_point
+from phreg.distill.job import StudentJob
+from phreg.distill.progress import OnProgress, Pace
+from phreg.distill.result import CURVE, StudentReport, finished_report, publish
+from phreg.distill.samples import Batch, Samples, open_samples
+from phreg.distill.schedule import learning_rate
+from phreg.distill.state import TrainingState
+from phreg.distill.step import training_step
+from phreg.distill.stream import train_batches
+from phreg.distill.student import build_student
+from phreg.distill.validation import validate
+from phreg.distill.workers import Workers
+from phreg.models import hub_files
+from phreg.storage import Folder
+
+
+def train_student(
+    job: StudentJob,
+    output: Folder,
+    workers: Workers | None = None,
+    on_progress: OnProgress | None = None,
+) -> StudentReport:
+    """Distil a student, or go on where an earlier attempt left off, or reuse one that is finished.
+
+    Called by every worker of the group alike (by default there is one); only the first writes and
+    reports progress. The same job gives the same weights and curve, bit for bit on CPU, however often it
+    is interrupted.
+    """
+    report = finished_report(job, output)
+    if report is not None:
+        return report
+    run = _Run.prepare(job, output, workers or Workers())
+    run.state.resume(run.folder, run.workers)
+    run.train(on_progress)
+    return run.finish()
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One attempt, by one worker."""
+
+    job: StudentJob
+    folder: Folder
+    workers: Workers
+    samples: Samples
+    held_out: Samples
+    plan: BatchPlan
+    state: TrainingState
+
+    @staticmethod
+    def prepare(job: StudentJob, output: Folder, workers: Workers) -> "_Run":
+        """Everything that can be wrong with the job is found out here."""
+        assert workers.world == job.training.workers, "the number of workers is part of the job's identity"
+        settings = job.student
+        store = TargetStore.open(Folder(job.cache_url), job.target_digest)
+        samples, held_out = open_samples(store, job.train), open_samples(store, job.validation)
+        plan = BatchPlan(
+            rows=samples.rows,
+            workers=workers.world,
+            batch_size=settings.batch_size,
+            shuffle_shards=job.training.shuffle_shards,
+            epochs=settings.epochs,
+            seed=settings.seed,
+        )
+        student = build_student(job, store.spec).to(workers.device)
+        state = TrainingState.fresh(student, settings)
+        return _Run(job, job.folder(output), workers, samples, held_out, plan, state)
+
+    def train(self, on_progress: OnProgress | None) -> None:
+        state, plan = self.state, self.plan
+        trained_before = state.seconds
+        pace = Pace(state.step, plan.total_steps, self.job.student.batch_size * self.workers.world)
+        with closing(train_batches(self.samples, plan, self.workers.rank, state.step)) as batches:
+            for batch in batches:
+                self._step(batch)
+                state.seconds = trained_before + pace.seconds
+                if self._due(self.job.training.checkpoint_every) and self.workers.leads:
+                    self.folder.write(CURVE, state.curve_text.encode())
+                    state.save(self.folder)
+                if on_progress is not None and self.workers.leads:
+                    on_progress(pace.at(state.step, last_point(state.curve, "train").total))
+
+    def finish(self) -> StudentReport:
+        job, state = self.job, self.state
+        report = StudentReport(
+            name=job.student.name,
+            digest=job.digest,
+            reused=False,
+            steps=state.step,
+            resumed_from=state.resumed_from,
+            seconds=state.seconds,
+            train_loss=last_point(state.curve, "train").losses,
+            validation_loss=last_point(state.curve, "validation").losses,
+            url=self.folder.url,
+        )
+        if self.workers.leads:
+            files = hub_files(state.student, {"job": job.digest, "targets": job.target_digest})
+            publish(job, self.folder, files, state.curve_text, report)
+        return report
+
+    def _step(self, batch: Batch) -> None:
+        """One step, and the validation that is due after it."""
+        settings, state = self.job.student, self.state
+        epoch = self.plan.epochs_after(state.step)
+        lr = learning_rate(
+            state.step, self.plan.total_steps, settings.learning_rate, settings.final_learning_rate
+        )
+        for group in state.optimizer.param_groups:
+            group["lr"] = lr
+        losses = training_step(state.student, state.optimizer, batch, settings, self.workers, state.step)
+        state.step += 1
+        state.curve.append(CurvePoint(state.step, epoch, "train", lr=lr, **vars(losses)))
+        if self._due(self.job.training.validate_every):
+            held_out = validate(
+                state.student, self.held_out, settings.batch_size, settings.precision, self.workers
+            )
+            state.curve.append(CurvePoint(state.step, epoch, "validation", lr=lr, grad_norm=None, **held_out))
+
+    def _due(self, every: int) -> bool:
+        return self.state.step % every == 0 or self.state.step == self.plan.total_steps

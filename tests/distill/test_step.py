@@ -1,0 +1,71 @@
+"""One step, alone and shared between real processes."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed, multiprocessing
+
+from phreg.cache import TargetStore
+from phreg.distill.job import StudentJob
+from phreg.distill.samples import Batch, join_shard, make_batch
+from phreg.distill.state import TrainingState
+from phreg.distill.step import StepLosses, training_step
+from phreg.distill.student import build_student
+from phreg.distill.workers import Workers
+from phreg.storage import Folder
+from tests.distill.jobs import IMAGE_SIZE, make_job
+
+
+def make_step(job: StudentJob, rows: range, workers: Workers) -> tuple[StepLosses, dict[str, torch.Tensor]]:
+    """Losses, and all gradients as the optimiser saw them."""
+    store = TargetStore.open(Folder(job.cache_url), job.target_digest)
+    state = TrainingState.fresh(build_student(job, store.spec), job.student)
+    losses = training_step(
+        state.student, state.optimizer, make_rows(job, store, rows), job.student, workers, 0
+    )
+    return losses, {n: p.grad for n, p in state.student.named_parameters() if p.grad is not None}
+
+
+def make_rows(job: StudentJob, store: TargetStore, rows: range) -> Batch:
+    shard = join_shard(job.train[0], store)
+    with ThreadPoolExecutor(1) as pool:
+        return make_batch([(shard, row) for row in rows], IMAGE_SIZE, pool)
+
+
+def _step(rank: int, job: StudentJob, shares: list[range], folder: str) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=len(shares))
+    losses, gradients = make_step(job, shares[rank], Workers(rank, len(shares)))
+    torch.save({"losses": vars(losses), "gradients": gradients}, f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("family", ["dinov2", "clip"])
+def test_workers_together_step_as_one_would_on_all_their_crops(family: str, tmp_path: Path) -> None:
+    """Also where their batches differ in size, and where some parameters get no gradient (CLIP)."""
+    job = make_job(tmp_path, family)
+    alone, gradients = make_step(job, range(6), Workers())
+    multiprocessing.spawn(_step, (job, [range(2), range(2, 6)], str(tmp_path)), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    assert first["losses"] == second["losses"] == pytest.approx(vars(alone), rel=1e-4)
+    assert gradients.keys() == first["gradients"].keys()
+    for name, gradient in gradients.items():
+        assert torch.equal(first["gradients"][name], second["gradients"][name])
+        torch.testing.assert_close(first["gradients"][name], gradient, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("limit", "clipped"), [(0.01, True), (1e6, False), (None, False)])
+def test_clipping_bounds_the_global_norm(limit: float | None, clipped: bool, tmp_path: Path) -> None:
+    job = make_job(tmp_path, clip_gradient=limit)
+    losses, gradients = make_step(job, range(4), Workers())
+    norm = torch.cat([gradient.flatten() for gradient in gradients.values()]).norm().item()
+    assert norm == pytest.approx(limit if clipped else losses.grad_norm, rel=1e-3)
+    assert losses.grad_norm > 0.01
+
+
+def test_under_the_value_read_out_query_key_and_mlp_stay(tmp_path: Path) -> None:
+    _, gradients = make_step(make_job(tmp_path, "clip"), range(2), Workers())
+    assert "vit.blocks.1.attn.qkv.weight" in gradients  # its value third learns
+    assert not [name for name in gradients if name.startswith("vit.blocks.1.mlp")]

@@ -1,0 +1,152 @@
+"""Whole small trainings, on CPU, without a cluster."""
+
+import dataclasses
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from phreg.distill.checkpoint import checkpoint_steps
+from phreg.distill.curve import curve_from_jsonl
+from phreg.distill.job import StudentJob
+from phreg.distill.progress import StudentProgress
+from phreg.distill.result import StudentReport, finished_report
+from phreg.distill.trainer import train_student
+from phreg.errors import TrainingError
+from phreg.models import load_backbone, load_student
+from phreg.storage import Folder
+from tests.distill.jobs import make_job
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt_at(step: int) -> Callable[[StudentProgress], None]:
+    def on_progress(progress: StudentProgress) -> None:
+        if progress.step == step:
+            raise Interrupted
+
+    return on_progress
+
+
+def outcome(job: StudentJob, output: Folder) -> dict[str, bytes]:
+    folder = job.folder(output)
+    return {
+        path: folder.read(path) for path in ("model/model.safetensors", "model/config.json", "curve.jsonl")
+    }
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> StudentJob:
+    return make_job(tmp_path_factory.mktemp("world"), epochs=2.5)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(job: StudentJob, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    output = Folder(str(tmp_path_factory.mktemp("output")))
+    train_student(job, output)
+    return output
+
+
+def test_it_learns(job: StudentJob, undisturbed: Folder) -> None:
+    report = finished_report(job, undisturbed)
+    assert report is not None
+    curve = curve_from_jsonl(job.folder(undisturbed).read("curve.jsonl").decode())
+    held_out = [point for point in curve if point.split == "validation"]
+    assert held_out[-1].total < 0.9 * held_out[0].total
+    assert report.validation_loss == held_out[-1].losses
+    assert report.steps == 22  # 18 crops in batches of 2, two and a half times
+    assert [point.step for point in curve if point.split == "train"] == list(range(1, 23))
+    assert [point.step for point in held_out] == [*range(3, 22, 3), 22]
+    assert curve[-1].epoch == pytest.approx(2.5, abs=0.06)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_interrupted_anywhere_it_ends_the_same(
+    seed: int, job: StudentJob, undisturbed: Folder, tmp_path: Path
+) -> None:
+    steps = sorted(random.Random(seed).sample(range(1, 23), 2))
+    output = Folder(str(tmp_path))
+    for step in steps:
+        with pytest.raises(Interrupted):
+            train_student(job, output, on_progress=interrupt_at(step))
+    report = train_student(job, output)
+    assert report.resumed_from == (steps[1] - steps[1] % 2 or None)
+    assert outcome(job, output) == outcome(job, undisturbed)
+
+
+def test_a_damaged_checkpoint_costs_steps_and_changes_nothing(
+    job: StudentJob, undisturbed: Folder, tmp_path: Path
+) -> None:
+    output = Folder(str(tmp_path))
+    with pytest.raises(Interrupted):
+        train_student(job, output, on_progress=interrupt_at(11))
+    folder = job.folder(output)
+    assert checkpoint_steps(folder) == [10, 8]
+    folder.write("checkpoints/step-000000010.ckpt", b"not a checkpoint")
+    assert train_student(job, output).resumed_from == 8
+    assert outcome(job, output) == outcome(job, undisturbed)
+
+
+def test_a_finished_student_is_reused_under_any_name(job: StudentJob, undisturbed: Folder) -> None:
+    def never(progress: StudentProgress) -> None:
+        raise AssertionError("trained again")
+
+    renamed = dataclasses.replace(job, student=job.student.model_copy(update={"name": "b"}))
+    report = train_student(renamed, undisturbed, on_progress=never)
+    assert (report.reused, report.name) == (True, "b")
+
+
+@pytest.mark.parametrize("lost", ["model/model.safetensors", "curve.jsonl", "result.json"])
+def test_a_lost_file_is_written_again_from_the_last_checkpoint(
+    lost: str, job: StudentJob, undisturbed: Folder
+) -> None:
+    before = outcome(job, undisturbed)
+    job.folder(undisturbed).remove(lost)
+    assert finished_report(job, undisturbed) is None
+    report = train_student(job, undisturbed)
+    assert (report.reused, report.resumed_from) == (False, 22)
+    assert outcome(job, undisturbed) == before
+
+
+def test_only_what_is_unlocked_changes(job: StudentJob, undisturbed: Folder) -> None:
+    student = load_student(job.folder(undisturbed).url_of("model"))
+    teacher = load_backbone(job.teacher.model)
+    before = dict(teacher.vit.named_parameters())
+    same = {
+        name: before[name].shape == after.shape and torch.equal(before[name], after)
+        for name, after in student.vit.named_parameters()
+        if name in before and name != "cls_token"  # its positional embedding is folded in
+    }
+    learnt = {name for name, equal in same.items() if not equal}
+    assert "pos_embed" in learnt
+    assert {"patch_embed.proj.weight", "blocks.1.attn.qkv.weight"} <= learnt
+    assert {"blocks.0.attn.qkv.weight", "norm.weight"} & learnt == set()
+
+
+def test_a_clip_student_takes_the_value_read_out(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "clip")
+    train_student(job, Folder(str(tmp_path)))
+    assert load_student(job.folder(Folder(str(tmp_path))).url_of("model")).read_out == "value"
+
+
+@pytest.mark.parametrize("settings", [{"precision": "bfloat16"}, {"clip_gradient": None}])
+def test_options_change_the_course_a_little(
+    settings: dict, job: StudentJob, undisturbed: Folder, tmp_path: Path
+) -> None:
+    reference = finished_report(job, undisturbed)
+    assert reference is not None
+    other = dataclasses.replace(job, student=job.student.model_copy(update=settings))
+    report: StudentReport = train_student(other, Folder(str(tmp_path)))
+    assert report.validation_loss != reference.validation_loss
+    assert report.validation_loss["total"] == pytest.approx(reference.validation_loss["total"], rel=0.2)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_samples(job: StudentJob, tmp_path: Path) -> None:
+    wild = {"learning_rate": 1e30, "final_learning_rate": 1e30}
+    other = dataclasses.replace(job, student=job.student.model_copy(update=wild))
+    with pytest.raises(TrainingError, match=r"not finite at step 1\b[\s\S]*photos-00\d_\d{4}"):
+        train_student(other, Folder(str(tmp_path)))
