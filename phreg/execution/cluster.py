@@ -1,0 +1,136 @@
+"""The connection to Ray: a cluster's address, or a local Ray for the time of a run."""
+
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import ray
+from ray._private.services import canonicalize_bootstrap_address
+from ray._private.state import state
+
+from phreg.errors import ConfigError
+
+TCP_TIMEOUT_S = 5.0
+PROBE_TIMEOUT_S = 30.0
+OBJECT_STORE_BYTES = 256 * 2**20  # reports and configs pass through it, tensors never do
+
+# A wrong address makes `ray.init` wait for minutes and then end the process; a child can be given up on.
+_PROBE = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1]).cluster_id"
+
+
+@contextmanager
+def connect(address: str | None = None) -> Iterator[None]:
+    """Ray for a `with` block: the cluster at `address`, else at `RAY_ADDRESS`, else a local one.
+
+    A process that is connected already stays so, before and after; `address` is then not looked at. What
+    is started here ends with the block. The cluster's nodes need phreg installed; environment variables
+    (credentials) are passed on to a local Ray only. Raises `ConfigError` if there is no such cluster.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    if address == "local":
+        _start_local()
+    else:
+        _join(address)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_room(resources: Mapping[str, float], what: str) -> None:
+    """Raise `ConfigError` unless some node, or one that may be started, is large enough: Ray would wait."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes.append(state.get_max_resources_from_cluster_config() or {})  # of a cluster that grows by itself
+    if any(all(node.get(name, 0) >= each for name, each in resources.items()) for node in nodes):
+        return
+    largest = {name: max(node.get(name, 0) for node in nodes) for name in resources}
+    raise ConfigError(
+        f"No node of the cluster is large enough for {what}",
+        expected=resource_words(resources),
+        found=f"at most {resource_words(largest)} a node",
+        remedy="ask for less in the config, or add a node",
+    )
+
+
+def resource_words(resources: Mapping[str, float]) -> str:
+    return ", ".join(f"{resources.get(name, 0):g} {name}" for name in ("CPU", "GPU"))
+
+
+def _start_local() -> None:
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        log_to_driver=False,  # the driver's own loop reports; workers' output is in Ray's log files
+        logging_level=logging.ERROR,
+        object_store_memory=OBJECT_STORE_BYTES,
+        # Ray takes 127.0.0.1 for the machine's outer address, which may change under a laptop's run.
+        _node_ip_address="127.0.0.2" if sys.platform == "linux" else None,
+    )
+
+
+def _join(address: str) -> None:
+    check_address(address)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        causes = [error, error.__cause__] if error.__cause__ else [error]
+        raise _unreachable(address, "; ".join(str(cause).strip()[:300] for cause in causes)) from error
+
+
+def check_address(address: str) -> None:
+    """Raise `ConfigError` within seconds unless a Ray cluster answers there."""
+    if "://" in address:
+        raise ConfigError(
+            f"{_without_secrets(address)} is a Ray Client address",
+            expected="HOST:PORT of a cluster that this machine is a node of, `auto` or `local`",
+            remedy="run phreg on a node of the cluster, for instance with `ray job submit`, and use `auto`",
+        )
+    place = _resolve(address)
+    host, _, port = place.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), TCP_TIMEOUT_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _unreachable(address, f"{type(error).__name__}: {error}") from None
+    try:
+        probe = subprocess.run(  # noqa: S603 (our own interpreter and source)
+            [sys.executable, "-c", _PROBE, place], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        found = f"something that did not answer as Ray does within {PROBE_TIMEOUT_S:g} s"
+        raise _unreachable(address, found) from None
+    if probe.returncode:
+        lines = probe.stderr.strip().splitlines() or [f"exit code {probe.returncode}"]
+        raise _unreachable(address, lines[-1][:300])
+
+
+def _resolve(address: str) -> str:
+    """HOST:PORT of an address, `auto` being the cluster that runs on this machine."""
+    try:
+        place = canonicalize_bootstrap_address(address)
+    except Exception as error:  # resolver and parser raise what they like
+        raise _unreachable(address, str(error)) from None
+    if place is None:
+        raise _unreachable(address, "no Ray on this machine")
+    return place
+
+
+def _unreachable(address: str, found: str) -> ConfigError:
+    return ConfigError(
+        f"There is no Ray cluster at {address}",
+        expected="HOST:PORT of a running cluster's head, or `auto` on one of its nodes",
+        found=found,
+        remedy="check ray_address and RAY_ADDRESS, or leave both out for a local Ray",
+    )
+
+
+def _without_secrets(address: str) -> str:
+    return re.sub(r"//[^@/]*@", "//", address)

@@ -1,0 +1,57 @@
+"""One function as one Ray task, where the resources are."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from phreg.errors import PhregError
+from phreg.execution.cluster import check_room
+from phreg.execution.pool import original
+
+Result = TypeVar("Result")
+ATTEMPTS = 3  # if worker or node die; an exception of the function's own is not retried
+
+
+def run_remote(
+    function: Callable[..., Result], *args: Any, num_cpus: float = 1, num_gpus: float = 0
+) -> Result:
+    """`function(*args)` on a node that has room for it. Raises what the function raised.
+
+    Torch gets as many threads as the task has CPUs. Results travel through Ray's object store: keep them
+    small. Interrupting the caller cancels the task. Raises `ConfigError` if no node is large enough, and
+    `PhregError` if workers keep dying.
+    """
+    check_room({"CPU": num_cpus, "GPU": num_gpus}, function.__name__)
+    # Ray's own retries would have no end where workers run out of memory.
+    task: Any = ray.remote(_call).options(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=0)
+    for attempt in range(1, ATTEMPTS + 1):
+        reference = task.remote(function, args, max(1, int(num_cpus)))
+        try:
+            result: Result = ray.get(reference)
+            return result
+        except RayTaskError as error:
+            raise original(error) from error
+        except RayError as error:
+            if attempt == ATTEMPTS:
+                raise _died(function, error) from error
+        except (KeyboardInterrupt, SystemExit):
+            ray.cancel(reference, force=True)
+            raise
+    raise AssertionError("unreachable")
+
+
+def _call(function: Callable[..., Result], args: tuple[Any, ...], threads: int) -> Result:
+    import torch
+
+    torch.set_num_threads(threads)  # Ray leaves one
+    return function(*args)
+
+
+def _died(function: Callable[..., Any], error: RayError) -> PhregError:
+    return PhregError(
+        f"The workers that ran {function.__name__} died, {ATTEMPTS} of {ATTEMPTS}",
+        found=" ".join(str(error).split())[:500],
+        remedy="it may need more memory than a worker has; see Ray's log files, then run the command again",
+    )
