@@ -2,6 +2,7 @@
 
 from phreg.cache.catalog import Cache, SpecSummary, open_cache
 from phreg.cache.encodings import EncodedFeatures, encoded_bytes
+from phreg.cache.estimate import estimated_bytes, estimated_objects
 from phreg.cache.garbage import GcReport, collect_garbage
 from phreg.cache.records import CommitRecord
 from phreg.cache.rows import TargetRows
@@ -22,6 +23,8 @@ __all__ = [
     "VerifyReport",
     "collect_garbage",
     "encoded_bytes",
+    "estimated_bytes",
+    "estimated_objects",
     "open_cache",
     "verify",
 ]

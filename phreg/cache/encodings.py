@@ -41,7 +41,7 @@ LAYOUTS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
 }
 """The arrays of each encoding: name -> (dtype, dimensions)."""
 
-LARGEST = {"float32": np.finfo(np.float32).max, "float16": 65504.0, "bfloat16": 3.38e38, "int8": 1e38}
+LARGEST: dict[str, float] = {"float32": 3.4e38, "float16": 65504.0, "bfloat16": 3.38e38, "int8": 1e38}
 """The largest magnitude that each encoding takes."""
 
 

@@ -33,7 +33,7 @@ FORMAT_VERSION = 1
 MAX_IMAGES_PER_OBJECT = 32
 MAX_OBJECT_BYTES = 64 * 2**20  # larger objects would be uploaded in parts, and read in one long breath
 
-_DIMENSIONS = {
+FIXED_ARRAYS = {
     "keys": ("row", "byte"),
     "crops": ("row",),
     "boxes": ("row", "top_left_side"),
@@ -54,7 +54,7 @@ def rows_to_objects(rows: TargetRows) -> dict[str, bytes]:
         "views": rows.views,
     }
     for name, array in arrays.items():
-        _put(group, name, array, _DIMENSIONS[name])
+        _put(group, name, array, FIXED_ARRAYS[name])
     for name, array in rows.features.arrays.items():
         _put(group, name, array, LAYOUTS[encoding][name][1])
     objects = {path: buffer.to_bytes() for path, buffer in sorted(stored.items())}
@@ -81,13 +81,13 @@ def rows_from_objects(objects: Mapping[str, bytes]) -> TargetRows:
 def _put(group: zarr.Group, name: str, array: npt.NDArray[Any], dimensions: tuple[str, ...]) -> None:
     """Write an array; what has a patch axis comes in a chunk a row, bundled in shards of many rows."""
     whole = tuple(max(size, 1) for size in array.shape)
-    by_row = name == "features"
+    by_row, row_bytes = name == "features", array.itemsize * math.prod(array.shape[1:])
     target = group.create_array(
         name,
         shape=array.shape,
         dtype=array.dtype,
         chunks=(1, *whole[1:]) if by_row else whole,
-        shards=(_rows_per_object(array), *whole[1:]) if by_row else None,
+        shards=(rows_per_object(row_bytes), *whole[1:]) if by_row else None,
         filters=None,
         compressors=[Crc32cCodec()],
         dimension_names=dimensions,
@@ -98,9 +98,9 @@ def _put(group: zarr.Group, name: str, array: npt.NDArray[Any], dimensions: tupl
         target[...] = array
 
 
-def _rows_per_object(array: npt.NDArray[Any]) -> int:
-    row_bytes = max(array.itemsize * math.prod(array.shape[1:]), 1)
-    return max(1, min(MAX_IMAGES_PER_OBJECT, MAX_OBJECT_BYTES // row_bytes))
+def rows_per_object(row_bytes: int) -> int:
+    """How many rows share a Zarr shard object."""
+    return max(1, min(MAX_IMAGES_PER_OBJECT, MAX_OBJECT_BYTES // max(row_bytes, 1)))
 
 
 def _get(group: zarr.Group, name: str) -> npt.NDArray[Any]:

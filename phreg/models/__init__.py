@@ -2,7 +2,7 @@
 
 from phreg.models.backbone import Backbone, is_clip_like
 from phreg.models.hub import hub_files, load_student, timm_snippet
-from phreg.models.load import load_backbone
+from phreg.models.load import load_backbone, load_teacher
 from phreg.models.student import PAPER_UNLOCKED, Student, add_registers
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "is_clip_like",
     "load_backbone",
     "load_student",
+    "load_teacher",
     "timm_snippet",
 ]

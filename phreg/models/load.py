@@ -11,6 +11,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_M
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from phreg.config import TeacherConfig
 from phreg.errors import ModelError
 from phreg.fingerprint import digest_weights
 from phreg.models.backbone import Backbone, check_divides, has_projection, is_clip_like, square_patch
@@ -55,6 +56,13 @@ def load_backbone(
     return Backbone(vit, read_out, mean or statistics[0], std or statistics[1], source_digest).eval()
 
 
+def load_teacher(config: TeacherConfig) -> Backbone:
+    """The backbone that a config describes."""
+    return load_backbone(
+        config.model, config.checkpoint, config.image_size, config.read_out, config.mean, config.std
+    )
+
+
 Statistics = tuple[Sequence[float], Sequence[float]]
 
 
@@ -82,7 +90,8 @@ def _from_timm(name: str, checkpoint: str | None) -> VisionTransformer:
         load_weights(vit, read_state_dict(checkpoint), checkpoint)
     # A CLIP tower fine-tuned on ImageNet has lost its projection. Without downloaded weights timm's
     # config is that of the architecture's default tag and says nothing of the head: go by the name.
-    tag = vit.pretrained_cfg.get("tag") if checkpoint is None else name.partition(".")[2]
+    config: Any = vit.pretrained_cfg
+    tag = config.get("tag") if checkpoint is None else name.partition(".")[2]
     if isinstance(vit.head, nn.Linear) and (not has_projection(vit) or "ft_in" in (tag or "")):
         vit.reset_classifier(0)
     return vit

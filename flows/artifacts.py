@@ -1,0 +1,40 @@
+"""Tables and figures as Prefect artifacts."""
+
+import base64
+import re
+
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+
+from phreg.pipeline.report import RunReport, figure_urls, markdown_table, reuse_lines, table
+from phreg.storage import read_url
+
+MAX_FIGURE_BYTES = 1 << 20  # figures live in Prefect's database
+
+
+def publish(report: RunReport) -> None:
+    """The table, what was reused, and each student's figures."""
+    key = artifact_key(report.name)
+    create_table_artifact(key=f"{key}-students", table=table(report), description=_describe(report))
+    for outcome in report.students:
+        name = artifact_key(f"{report.name}-{outcome.report.name}")
+        verdict = "promoted" if outcome.registered.promoted else "not promoted"
+        create_markdown_artifact(key=f"{name}-gate", markdown=f"**{verdict}**: {outcome.registered.reason}")
+        for url in figure_urls(outcome):
+            data = read_url(url)
+            if len(data) <= MAX_FIGURE_BYTES:
+                picture = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+                figure = artifact_key(url.rpartition("/")[2].removesuffix(".png"))
+                create_image_artifact(image_url=picture, key=f"{name}-{figure}", description=url)
+
+
+def publish_targets(name: str, rows: list[dict[str, str]]) -> None:
+    create_table_artifact(key=f"{artifact_key(name)}-targets", table=rows)
+
+
+def artifact_key(name: str) -> str:
+    """Prefect's keys have lower-case letters, digits and dashes only."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _describe(report: RunReport) -> str:
+    return "\n".join([markdown_table(table(report)), "", *(f"- {line}" for line in reuse_lines(report))])

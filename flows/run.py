@@ -1,0 +1,136 @@
+"""The flows: the whole run, and its three parts that can be deployed alone.
+
+Each takes the URL of a config and overrides (`a.b=value`), and needs no other state: what earlier stages
+made is found in cache and output folder.
+"""
+
+from prefect import flow, get_run_logger
+
+from flows import artifacts, tasks
+from flows.progress import clock
+from phreg.config import RunConfig, StudentConfig, load_config
+from phreg.distill.result import StudentReport
+from phreg.errors import GenerationError, PhregError, TrainingError
+from phreg.execution.cluster import connect
+from phreg.execution.targets import TargetsReport
+from phreg.pipeline.prepare import Prepared
+from phreg.pipeline.report import RunReport, StudentOutcome, reuse_lines
+
+Overrides = list[str]
+
+
+@flow(name="phreg-run", flow_run_name="run", validate_parameters=True)
+def run(config: str, overrides: Overrides | None = None) -> RunReport:
+    """Images to registered students."""
+    settings = load_config(config, overrides or [])
+    prepared = tasks.prepare_run(settings)
+    with connect(settings.ray_address):
+        made = _make_targets(settings, prepared)
+        finished, failures = _distil(settings, prepared)
+        report = _register(settings, prepared, made, finished, failures)
+    for line in reuse_lines(report):
+        get_run_logger().info(line)
+    artifacts.publish(report)
+    _raise_failures(report.failures)
+    return report
+
+
+@flow(name="phreg-targets", validate_parameters=True)
+def targets(config: str, overrides: Overrides | None = None) -> dict[str, TargetsReport]:
+    """Only the targets: fills the cache that students are distilled from."""
+    settings = load_config(config, overrides or [])
+    prepared = tasks.prepare_run(settings)
+    with connect(settings.ray_address):
+        return _make_targets(settings, prepared)
+
+
+@flow(name="phreg-distil", validate_parameters=True)
+def distil(config: str, overrides: Overrides | None = None) -> list[StudentReport]:
+    """Only the students, from targets that are in the cache."""
+    settings = load_config(config, overrides or [])
+    prepared = tasks.prepare_run(settings)
+    with connect(settings.ray_address):
+        finished, failures = _distil(settings, prepared)
+    _raise_failures(failures)
+    return [report for _, report in finished]
+
+
+@flow(name="phreg-evaluate", validate_parameters=True)
+def evaluate(config: str, overrides: Overrides | None = None) -> RunReport:
+    """Measure, register and judge students that are finished; one that is not is trained first."""
+    settings = load_config(config, overrides or [])
+    prepared = tasks.prepare_run(settings)
+    with connect(settings.ray_address):
+        finished, failures = _distil(settings, prepared)
+        report = _register(settings, prepared, {}, finished, failures)
+    artifacts.publish(report)
+    _raise_failures(failures)
+    return report
+
+
+def _make_targets(config: RunConfig, prepared: Prepared) -> dict[str, TargetsReport]:
+    """All kinds of targets; one that fails does not keep the others from being made."""
+    made: dict[str, TargetsReport] = {}
+    errors: list[GenerationError] = []
+    for name in config.used_targets:
+        try:
+            made[name] = tasks.make_targets(config, prepared, name)
+        except GenerationError as error:
+            errors.append(error)
+    artifacts.publish_targets(config.name, [_targets_row(name, report) for name, report in made.items()])
+    if errors:
+        raise errors[0]
+    return made
+
+
+def _distil(
+    config: RunConfig, prepared: Prepared
+) -> tuple[list[tuple[StudentConfig, StudentReport]], dict[str, str]]:
+    """All students; one that fails is reported after the others were trained."""
+    finished, failures = [], {}
+    for student in config.students:
+        try:
+            finished.append((student, tasks.distil(config, prepared, student)))
+        except PhregError as error:
+            failures[student.name] = str(error)
+    return finished, failures
+
+
+def _register(
+    config: RunConfig,
+    prepared: Prepared,
+    made: dict[str, TargetsReport],
+    finished: list[tuple[StudentConfig, StudentReport]],
+    failures: dict[str, str],
+) -> RunReport:
+    teacher = tasks.evaluate_teacher(config, prepared)
+    outcomes = []
+    for student, report in finished:
+        assessment = tasks.evaluate(config, prepared, report)
+        registered = tasks.register_student(config, prepared, student, report, teacher, assessment)
+        outcomes.append(StudentOutcome(report, assessment, registered))
+    return RunReport(config.name, made, teacher, tuple(outcomes), failures)
+
+
+def _targets_row(name: str, report: TargetsReport) -> dict[str, str]:
+    return {
+        "targets": name,
+        "spec": report.digest[:12],
+        "shards made": str(report.made),
+        "shards reused": str(report.reused),
+        "images": str(report.images),
+        "quarantined": str(len(report.quarantined)),
+        "forward passes": str(report.forward_passes),
+        "MB": f"{report.bytes / 1e6:.1f}",
+        "time": clock(report.seconds),
+    }
+
+
+def _raise_failures(failures: dict[str, str]) -> None:
+    if failures:
+        lines = "".join(f"\n    {name}: {reason}" for name, reason in failures.items())
+        raise TrainingError(
+            f"{len(failures)} students could not be finished; the others are registered",
+            found=lines,
+            remedy="mend what is named, then run the same command again",
+        )

@@ -1,0 +1,68 @@
+"""The tasks: one a stage (distillation: one a student). They pass URIs and small reports, never tensors."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
+from flows.progress import student_logger, targets_logger
+from phreg.config import RunConfig, StudentConfig
+from phreg.distill.result import StudentReport
+from phreg.errors import PhregError, StorageError
+from phreg.evaluate import Evaluation
+from phreg.execution.targets import TargetsReport
+from phreg.pipeline import assess, prepare, register, students, targets
+from phreg.pipeline.prepare import Prepared
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def may_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Retry what may pass by itself: storage and machines, not a mistake in config, data or model."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, StorageError) or not isinstance(error, PhregError)
+
+
+# Prefect must not serve a stage from its own cache: what is done is known from the records in storage.
+_stage = {"cache_policy": NO_CACHE, "persist_result": False}
+_retried: dict[str, Any] = _stage | {"retries": 2, "retry_delay_seconds": 10, "retry_condition_fn": may_pass}
+
+
+@task(name="prepare", **_stage)  # type: ignore[call-overload]
+def prepare_run(config: RunConfig) -> Prepared:
+    return prepare.prepare(config)
+
+
+@task(name="targets", task_run_name="targets-{name}", **_retried)
+def make_targets(config: RunConfig, prepared: Prepared, name: str) -> TargetsReport:
+    return targets.make_targets(config, prepared, name, targets_logger(get_run_logger(), name))
+
+
+@task(name="distil", task_run_name="distil-{student.name}", **_retried)
+def distil(config: RunConfig, prepared: Prepared, student: StudentConfig) -> StudentReport:
+    return students.distil_student(config, prepared, student, student_logger(get_run_logger(), student.name))
+
+
+@task(name="evaluate-teacher", **_retried)
+def evaluate_teacher(config: RunConfig, prepared: Prepared) -> Evaluation:
+    return assess.assess_teacher(config, prepared)
+
+
+@task(name="evaluate", task_run_name="evaluate-{report.name}", **_retried)
+def evaluate(config: RunConfig, prepared: Prepared, report: StudentReport) -> assess.Assessment:
+    return assess.assess_student(config, prepared, report)
+
+
+@task(name="register", task_run_name="register-{student.name}", **_retried)
+def register_student(
+    config: RunConfig,
+    prepared: Prepared,
+    student: StudentConfig,
+    report: StudentReport,
+    teacher: Evaluation,
+    assessment: assess.Assessment,
+) -> register.Registered:
+    return register.register_student(config, prepared, student, report, teacher, assessment)

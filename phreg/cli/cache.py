@@ -1,0 +1,121 @@
+"""`phreg cache list|verify|gc`."""
+
+import argparse
+import sys
+from typing import Any
+
+from phreg.cli.options import add_command, human_bytes, print_table
+
+
+def add(commands: Any) -> None:
+    group = commands.add_parser("cache", help="list, verify and clean a target cache")
+    actions = group.add_subparsers(metavar="ACTION", required=True)
+    parser = add_command(
+        actions, "list", list_specs, "What a cache holds: one line a target spec.",
+        "phreg cache list runs/demo/cache",
+    )  # fmt: skip
+    parser.add_argument("cache", metavar="CACHE", help="URL of the cache")
+    parser = add_command(
+        actions, "verify", verify, "Re-read every committed shard; with a config, recompute some, too.",
+        "phreg cache verify runs/demo/cache 3f2a --config runs/demo/demo.yaml --samples 8",
+    )  # fmt: skip
+    parser.add_argument("cache", metavar="CACHE", help="URL of the cache")
+    parser.add_argument("spec", metavar="SPEC", nargs="*", help="digests or unique prefixes; default: all")
+    parser.add_argument("--config", help="config of a run: checks coverage, and recomputes with its teacher")
+    parser.add_argument("--samples", type=int, default=0, help="random targets to recompute; needs --config")
+    parser.add_argument("--seed", type=int, default=0, help="which random targets")
+    parser.add_argument(
+        "--heal", action="store_true", help="remove the records of damaged shards: the next run remakes them"
+    )
+    parser = add_command(
+        actions, "gc", collect, "Remove what no commit record names and is older than the grace period.",
+        "phreg cache gc runs/demo/cache --grace-hours 24 --dry-run",
+    )  # fmt: skip
+    parser.add_argument("cache", metavar="CACHE", help="URL of the cache")
+    parser.add_argument("--grace-hours", type=float, default=24.0, help="leave younger objects alone (24)")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+
+
+def list_specs(options: argparse.Namespace) -> int:
+    from phreg.cache import open_cache
+
+    summaries = open_cache(options.cache).summaries()
+    print_table([_row(summary) for summary in summaries], f"no targets in {options.cache}")
+    for summary in summaries:
+        if summary.problem:
+            print(f"{summary.digest[:12]}: {summary.problem}", file=sys.stderr)
+    return 1 if any(summary.problem for summary in summaries) else 0
+
+
+def _row(summary: Any) -> dict[str, str]:
+    spec = summary.spec
+    described = {
+        "spec": summary.digest[:12],
+        "read-out": spec.read_out if spec else "damaged",
+        "pixels": str(spec.image_size) if spec else "",
+        "views": str(spec.views) if spec else "",
+        "features": f"{spec.patches} x {spec.dim}" if spec else "",
+        "encoding": spec.encoding if spec else "",
+    }
+    return described | {
+        "shards": str(summary.shards),
+        "crops": str(summary.rows),
+        "quarantined": str(summary.quarantined),
+        "stored": human_bytes(summary.bytes),
+    }
+
+
+def verify(options: argparse.Namespace) -> int:
+    from phreg.cache import open_cache
+    from phreg.errors import ConfigError
+    from phreg.pipeline.verify import verify_store
+
+    if options.samples and not options.config:
+        raise ConfigError("--samples needs --config", "the config whose teacher recomputes the targets")
+    cache = open_cache(options.cache)
+    digests = options.spec or cache.digests()
+    sound = True
+    for digest in digests:
+        store = cache.store(digest)
+        report = verify_store(store, options.config, options.samples, options.seed, _show)
+        _print_report(store.digest, report)
+        for shard in sorted({shard for shard, _ in report.problems} if options.heal else ()):
+            store.discard(shard)
+            print(f"  {shard}: record removed; run the targets stage again to remake it")
+        sound &= report.ok
+    if not digests:
+        print(f"no targets in {options.cache}")
+    return 0 if sound else 1
+
+
+def _print_report(digest: str, report: Any) -> None:
+    recomputed = (
+        f"; {report.sampled} targets recomputed, largest relative error {report.worst_relative_error:.2g}"
+        if report.sampled
+        else ""
+    )
+    state = "sound" if report.ok else f"{len(report.problems)} problems"
+    size = human_bytes(report.bytes)
+    print(f"{digest[:12]}: {state}; {report.shards} shards, {report.rows} crops, {size}{recomputed}")
+    for shard, problem in report.problems:
+        print(f"  {shard}: {problem}")
+
+
+def collect(options: argparse.Namespace) -> int:
+    from phreg.cache import collect_garbage
+    from phreg.storage import Folder
+
+    report = collect_garbage(
+        Folder(options.cache), grace_seconds=options.grace_hours * 3600, dry_run=options.dry_run
+    )
+    verb = "would remove" if options.dry_run else "removed"
+    print(
+        f"{verb} {len(report.removed)} attempts ({human_bytes(report.bytes)}); "
+        f"{report.kept_young} uncommitted ones are younger than {options.grace_hours:g} h"
+    )
+    return 0
+
+
+def _show(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\rverifying: {done}/{total} shards", end="\n" if done == total else "", file=sys.stderr)

@@ -1,0 +1,24 @@
+"""`phreg demo`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from phreg.cli.options import add_command
+
+
+def add(commands: Any) -> None:
+    parser = add_command(
+        commands, "demo", demo, "The whole pipeline on drawn scenes and a small stand-in teacher.",
+        "phreg demo --output runs/demo",
+    )  # fmt: skip
+    parser.add_argument("--output", default="runs/demo", help="folder of everything it writes (runs/demo)")
+
+
+def demo(options: argparse.Namespace) -> int:
+    from phreg.cli.run import run_config
+    from phreg.demo import make_demo
+
+    config = make_demo(Path(options.output))
+    print(f"config: {config}", flush=True)
+    return run_config(str(config), [], "demo")

@@ -1,0 +1,46 @@
+"""`phreg inspect`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from phreg.cli.options import add_command, print_table
+
+
+def add(commands: Any) -> None:
+    parser = add_command(
+        commands, "inspect", inspect, "Is this ViT dirty? Artifact measures and a figure, no pipeline.",
+        "phreg inspect timm/vit_small_patch14_dinov2.lvd142m cat.jpg dog.jpg --figure dirty.png\n"
+        "phreg inspect open_clip/ViT-B-16:openai photos/*.jpg --read-out value --image-size 336",
+    )  # fmt: skip
+    parser.add_argument("model", metavar="MODEL", help="timm/NAME, open_clip/NAME:TAG or local-dir:PATH")
+    parser.add_argument("images", metavar="IMAGES", nargs="+", help="image files or URLs")
+    parser.add_argument("--checkpoint", help="URL of weights, instead of a download")
+    parser.add_argument("--image-size", type=int, help="pixels; default: the model's")
+    parser.add_argument(
+        "--read-out", default="standard", help="standard, value, csa, naclip or qq (standard)"
+    )
+    parser.add_argument("--views", type=int, default=10, help="views of the denoised reference (10)")
+    parser.add_argument("--figure", default="inspection.png", help="where the figure goes (inspection.png)")
+
+
+def inspect(options: argparse.Namespace) -> int:
+    import torch
+
+    from phreg.evaluate import inspect_model
+    from phreg.models import load_backbone
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    backbone = load_backbone(options.model, options.checkpoint, options.image_size, read_out=options.read_out)
+    inspection = inspect_model(backbone, options.images, options.views, device=device, name=options.model)
+    rows = [*inspection.per_image, {"image": "all"} | inspection.metrics]
+    print_table([_row(row) for row in rows], "no images")
+    for key, reason in inspection.skipped:
+        print(f"skipped {key}: {reason}")
+    Path(options.figure).write_bytes(inspection.figure)
+    print(f"\n{inspection.verdict}\nfigure: {options.figure}")
+    return 1 if inspection.skipped else 0
+
+
+def _row(row: dict[str, Any]) -> dict[str, str]:
+    return {name: f"{value:.4f}" if isinstance(value, float) else str(value) for name, value in row.items()}

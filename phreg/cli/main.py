@@ -1,0 +1,53 @@
+"""`phreg COMMAND ...`.
+
+Exit codes: 0 done; 1 it ran, but something failed or is not as it should be; 2 bad usage, config or
+input, nothing was started; 130 interrupted.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from phreg.cli import cache, demo, inspect, pack, registry, run
+from phreg.errors import ConfigError, GenerationError, ModelError, PhregError, TrainingError
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = build_parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)  # a terminated run cleans up as Ctrl-C does
+    command: Command = options.command
+    try:
+        return command(options)
+    except KeyboardInterrupt:
+        print("interrupted; what is committed is kept, the same command goes on from there", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except PhregError as error:
+        print(f"error: {error}", file=sys.stderr)
+        ran = isinstance(error, GenerationError | TrainingError)
+        early = isinstance(error, ConfigError | ModelError)
+        return USAGE if early and not ran else FAILED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="phreg",
+        description="Clean the dense features of a Vision Transformer with self-distilled registers.",
+        epilog=__doc__.partition("\n\n")[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for module in (run, demo, pack, inspect, cache, registry):
+        module.add(commands)
+    return parser
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,82 @@
+"""What several commands share: an example below the help, `--set`, and tables."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str
+) -> argparse.ArgumentParser:
+    """A sub-command whose `--help` ends with an example."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=f"example:\n{_indent(example)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=run)
+    return parser
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="YAML file of the run")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="a.b=c",
+        action="extend",
+        nargs="+",
+        default=[],
+        help="override values of the config; list items by index, values are YAML",
+    )
+
+
+def positive(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def print_table(rows: Sequence[dict[str, str]], empty: str) -> None:
+    """Rows as a table, or a sentence if there are none."""
+    if not rows:
+        print(empty)
+        return
+    shown = Table(show_edge=False, pad_edge=False)
+    for number, column in enumerate(rows[0]):
+        shown.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    for row in rows:
+        shown.add_row(*(str(value) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 240).print(shown)
+
+
+def human_bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+def human_count(count: float) -> str:
+    for unit in ("", "k", "M", "G", "T", "P"):
+        if count < 1000 or unit == "P":
+            return f"{count:.0f}" if unit == "" else f"{count:.2f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"  {line}" for line in _lines(text))
+
+
+def _lines(text: str) -> Iterable[str]:
+    return text.strip().splitlines()

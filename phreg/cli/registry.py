@@ -1,0 +1,99 @@
+"""`phreg registry list|show|promote`."""
+
+import argparse
+import json
+from typing import Any
+
+from phreg.cli.options import add_command, human_bytes, positive, print_table
+from phreg.types import HIGHER_IS_BETTER
+
+
+def add(commands: Any) -> None:
+    group = commands.add_parser("registry", help="list, show and promote registered students")
+    actions = group.add_subparsers(metavar="ACTION", required=True)
+    parser = add_command(
+        actions, "list", list_entries, "All registered versions with their measures.",
+        "phreg registry list runs/demo/registry",
+    )  # fmt: skip
+    _add_registry(parser)
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="only this model's")
+    parser = add_command(
+        actions, "show", show, "One version: measures, gate, lineage and how to load it; checks its files.",
+        "phreg registry show runs/demo/registry demo champion",
+    )  # fmt: skip
+    _add_registry(parser)
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("version", metavar="VERSION", help="number or alias")
+    parser = add_command(
+        actions, "promote", promote, "Point an alias at a version, by hand.",
+        'phreg registry promote runs/demo/registry demo 2 --reason "better on our own images"',
+    )  # fmt: skip
+    _add_registry(parser)
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("version", metavar="VERSION", type=positive)
+    parser.add_argument("--alias", default="champion", help="(champion)")
+    parser.add_argument("--reason", required=True, help="recorded with the promotion")
+
+
+def _add_registry(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("registry", metavar="REGISTRY", help="URL of the registry")
+
+
+def _open(options: argparse.Namespace) -> Any:
+    from phreg.registry import Registry
+    from phreg.storage import Folder
+
+    return Registry(Folder(options.registry))
+
+
+def list_entries(options: argparse.Namespace) -> int:
+    registry = _open(options)
+    entries = registry.entries(options.model)
+    aliases = {model: registry.aliases(model) for model in {entry.model for entry in entries}}
+    rows = []
+    for entry in entries:
+        held = [name for name, p in aliases[entry.model].items() if p.version == entry.version]
+        measures = {name: f"{entry.metrics[name]:.4f}" for name in HIGHER_IS_BETTER if name in entry.metrics}
+        row = {"model": entry.model, "version": str(entry.version), "student": entry.record.student}
+        rows.append(row | {"aliases": ", ".join(held)} | measures | {"created": entry.record.created})
+    print_table(rows, f"nothing is registered in {options.registry}")
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    registry = _open(options)
+    entry = registry.entry(options.model, options.version)
+    entry.verify()
+    print(f"{entry.model} version {entry.version}: student {entry.record.student}, {entry.record.created}")
+    print(
+        f"at {entry.url}, {human_bytes(sum(f.size for f in entry.record.files.values()))}, files verified\n"
+    )
+    rows = [
+        {
+            "measure": name,
+            "teacher": _number(entry.record.teacher_metrics.get(name)),
+            "student": _number(value),
+        }
+        for name, value in entry.metrics.items()
+    ]
+    print_table(rows, "no measures")
+    decision = registry.decision(entry)
+    if decision is not None:
+        print(f"\ngate for {decision.alias}: {'promoted' if decision.promoted else 'not promoted'}")
+        for reason in decision.reasons:
+            print(f"  {reason}")
+    print("\nlineage:")
+    print(json.dumps(json.loads(entry.read("lineage.json")), indent=2))
+    print(f"\nload it: see {entry.folder.url_of('README.md')}")
+    return 0
+
+
+def promote(options: argparse.Namespace) -> int:
+    promotion = _open(options).promote(options.model, options.version, options.alias, options.reason)
+    before = f", before: version {promotion.previous}" if promotion.previous else ""
+    print(f"{options.alias} of {options.model} is now version {promotion.version}{before}")
+    return 0
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,107 @@
+"""`phreg run` and `phreg plan`."""
+
+import argparse
+from typing import Any
+
+from phreg.cli.options import add_command, add_config, human_bytes, human_count, print_table
+
+EXAMPLE_CONFIG = """\
+phreg run photos.yaml --set students.0.registers=4 generation.max_actors=2
+
+photos.yaml:
+  name: photos
+  images: s3://bucket/photos/photos-{000000..000127}.tar   # lists, globs and brace ranges
+  validation: s3://bucket/photos/photos-000128.tar
+  output: s3://bucket/phreg/photos
+  teacher: {model: timm/vit_small_patch14_dinov2.lvd142m, image_size: 518}
+  targets:
+    denoised: {views: 10}
+  students:
+    - {name: reg16, targets: denoised, registers: 16}"""
+
+
+def add(commands: Any) -> None:
+    parser = add_command(
+        commands, "run", run, "Images to registered students: targets, distillation, evaluation, registry.",
+        EXAMPLE_CONFIG,
+    )  # fmt: skip
+    add_config(parser)
+    parser = add_command(
+        commands, "plan", plan, "What a run would do and what is there already, without doing it.",
+        "phreg plan photos.yaml --set targets.denoised.views=20",
+    )  # fmt: skip
+    add_config(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from phreg.config import load_config
+
+    config = load_config(options.config, options.overrides)  # a bad config never starts a run
+    return run_config(options.config, options.overrides, config.name)
+
+
+def run_config(path: str, overrides: list[str], name: str) -> int:
+    from flows.quiet import keep_errors_short
+    from flows.run import run as run_flow
+
+    keep_errors_short()
+    report = run_flow(config=path, overrides=overrides)
+    show_report(report, path, overrides)
+    return 0
+
+
+def show_report(report: Any, path: str, overrides: list[str]) -> None:
+    from phreg.config import load_config
+    from phreg.pipeline.report import best_student, figure_urls, loading_lines, reuse_lines, table
+
+    print(f"\n{report.name}: what was done")
+    for line in reuse_lines(report):
+        print(f"  {line}")
+    print()
+    print_table(table(report), "no students")
+    print("\nfigures:")
+    for outcome in report.students:
+        for url in figure_urls(outcome):
+            print(f"  {url}")
+    print("\ngate:")
+    for outcome in report.students:
+        verdict = "promoted" if outcome.registered.promoted else "not promoted"
+        print(f"  {outcome.report.name}: {verdict}: {outcome.registered.reason}")
+    best = best_student(report, load_config(path, overrides))
+    if best is not None:
+        print(f"\nload {best.report.name}, the best student, with stock timm:\n")
+        print(loading_lines(best))
+
+
+def plan(options: argparse.Namespace) -> int:
+    from phreg.config import load_config
+    from phreg.pipeline.plan import make_plan
+
+    plan = make_plan(load_config(options.config, options.overrides))
+    rows = [
+        {
+            "targets": t.name,
+            "spec": t.digest[:12],
+            "shards done": f"{t.shards_done} of {t.shards}",
+            "images to do": str(t.images),
+            "forward passes": human_count(t.forward_passes),
+            "FLOPs": human_count(t.flops),
+            "cache": human_bytes(t.cache_bytes),
+            "objects": str(t.objects),
+        }
+        for t in plan.targets
+    ]
+    print_table(rows, "no targets")
+    print()
+    students = [
+        {
+            "student": s.name,
+            "steps": str(s.steps),
+            "crops": human_count(s.crops),
+            "FLOPs": human_count(s.flops),
+            "state": "done" if s.done else "to do",
+        }
+        for s in plan.students
+    ]
+    print_table(students, "no students")
+    return 0

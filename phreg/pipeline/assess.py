@@ -1,0 +1,104 @@
+"""The evaluation stage: the label-free measures of teacher, students and champion, and their figures.
+
+The functions that need a network run as one Ray task each, where the GPUs are; URIs go in, small records
+come out. What was measured before on the same crops is reused.
+"""
+
+import json
+from dataclasses import dataclass
+
+import torch
+
+from phreg.cache import TargetStore
+from phreg.config import RunConfig
+from phreg.distill.result import StudentReport
+from phreg.evaluate import Evaluation, draw_before_after, draw_curve, evaluate_model, held_out
+from phreg.execution.remote import run_remote
+from phreg.models import Backbone, load_student, load_teacher
+from phreg.pipeline.prepare import Prepared
+from phreg.storage import Folder
+
+FIGURES, LOSS_FIGURE = "figures", "loss.png"
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A student's measures, the names of its figures, and how often the teacher ran to draw them."""
+
+    evaluation: Evaluation
+    figures: tuple[str, ...]
+    teacher_forward_passes: int
+
+
+def assess_teacher(config: RunConfig, prepared: Prepared) -> Evaluation:
+    return _on_cluster(config, _evaluate, config, prepared, None)
+
+
+def assess_model(config: RunConfig, prepared: Prepared, model_url: str) -> Evaluation:
+    """Of a model in timm's hub layout, for instance the champion, on this run's held-out crops."""
+    return _on_cluster(config, _evaluate, config, prepared, model_url)
+
+
+def assess_student(config: RunConfig, prepared: Prepared, report: StudentReport) -> Assessment:
+    evaluation = assess_model(config, prepared, f"{report.url}/model")
+    drawn, passes = drawn_figures(report), 0
+    if LOSS_FIGURE not in drawn:  # it is written last
+        passes = _on_cluster(config, _draw, config, prepared, report)
+        drawn = drawn_figures(report)
+    return Assessment(evaluation, drawn, passes)
+
+
+def drawn_figures(report: StudentReport) -> tuple[str, ...]:
+    """Names of the figures in a student's folder."""
+    listed = (Folder(report.url) / FIGURES).list()
+    return tuple(item.path for item in listed if item.path.endswith(".png"))
+
+
+def _on_cluster(config: RunConfig, function, *arguments):  # type: ignore[no-untyped-def]
+    gpus = min(1.0, config.generation.gpus_per_actor)
+    return run_remote(function, *arguments, num_cpus=config.generation.cpus_per_actor, num_gpus=gpus)
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _store(config: RunConfig, prepared: Prepared) -> TargetStore:
+    return TargetStore.open(Folder(config.cache_url), prepared.targets[config.reference_targets])
+
+
+def _model(config: RunConfig, model_url: str | None) -> Backbone:
+    return load_teacher(config.teacher) if model_url is None else load_student(model_url)
+
+
+def _evaluate(config: RunConfig, prepared: Prepared, model_url: str | None) -> Evaluation:
+    return evaluate_model(
+        _model(config, model_url),
+        _store(config, prepared),
+        list(prepared.validation),
+        config.evaluation,
+        seed=config.seed,
+        device=_device(),
+        folder=Folder(config.output) / "evaluations",
+    )
+
+
+def _draw(config: RunConfig, prepared: Prepared, report: StudentReport) -> int:
+    """Before and after on the first held-out crops, and the loss curves, into the student's folder.
+
+    Returns the number of forward passes the teacher made.
+    """
+    folder, device, passes = Folder(report.url), _device(), 0
+    figures = folder / FIGURES
+    if config.evaluation.figures:
+        crops = held_out(_store(config, prepared), list(prepared.validation), config.evaluation.figures)
+        models = [load_teacher(config.teacher).to(device), load_student(f"{report.url}/model").to(device)]
+        for i, (key, crop) in enumerate(zip(crops.keys, crops.crops, strict=True)):
+            batch = torch.from_numpy(crop)[None].to(device)
+            before, after = (m(m.normalize(batch))[0].cpu() for m in models)
+            picture = draw_before_after(crop, before, after, title=key, names=("teacher", report.name))
+            figures.write(f"before-after-{i:02d}.png", picture)
+            passes += 1
+    rows = [json.loads(line) for line in folder.read("curve.jsonl").splitlines()]
+    figures.write(LOSS_FIGURE, draw_curve(rows))
+    return passes

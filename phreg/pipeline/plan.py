@@ -1,0 +1,129 @@
+"""What a run would do, in images, forward passes, FLOPs, bytes and objects; and what is there already."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from phreg.cache import TargetSpec, TargetStore, estimated_bytes, estimated_objects
+from phreg.config import RunConfig, StudentConfig
+from phreg.data import count_samples, shard_name
+from phreg.distill.batches import BatchPlan
+from phreg.distill.result import finished_report
+from phreg.errors import MissingTargetsError, ObjectNotFoundError
+from phreg.models import Backbone, load_teacher
+from phreg.pipeline.prepare import Prepared, check_student, shard_urls, target_specs
+from phreg.pipeline.students import student_job
+from phreg.storage import Folder
+
+BACKWARD_COST = 2  # a backward pass costs about two forward passes
+
+
+@dataclass(frozen=True)
+class TargetsPlan:
+    """One kind of targets. `forward_passes` counts views; sizes are of what is still to be made."""
+
+    name: str
+    digest: str
+    shards: int
+    shards_done: int
+    images: int
+    forward_passes: int
+    flops: float
+    cache_bytes: int
+    objects: int
+
+
+@dataclass(frozen=True)
+class StudentPlan:
+    """One student. `done`: it is finished, and would be reused."""
+
+    name: str
+    steps: int
+    crops: int
+    flops: float
+    done: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    targets: tuple[TargetsPlan, ...]
+    students: tuple[StudentPlan, ...]
+
+
+def make_plan(config: RunConfig) -> Plan:
+    """Plan a run without doing any of it; nothing is written. Reads the shards' tar headers."""
+    train, validation = shard_urls(config)
+    teacher = load_teacher(config.teacher)
+    specs = target_specs(config, teacher)
+    prepared = Prepared(
+        train, validation, {name: spec.digest for name, spec in specs.items()}, teacher.weights_digest()
+    )
+    counts = {url: count_samples(url) for url in [*train, *validation]}
+    flops = flops_of(teacher)
+    return Plan(
+        targets=tuple(_plan_targets(config, prepared, name, specs[name], counts, flops) for name in specs),
+        students=tuple(_plan_student(config, prepared, s, teacher, counts) for s in config.students),
+    )
+
+
+def flops_of(model: Backbone) -> float:
+    """FLOPs of one forward pass at the model's own size (counted by torch, on the meta device)."""
+    shadow = copy.deepcopy(model).to("meta")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        shadow(torch.empty(1, 3, *model.image_size, device="meta"))
+    return float(counter.get_total_flops())
+
+
+def _plan_targets(
+    config: RunConfig, prepared: Prepared, name: str, spec: TargetSpec, counts: dict[str, int], flops: float
+) -> TargetsPlan:
+    urls = prepared.shards_for(config, name)
+    done = set(_committed(config, spec.digest))
+    missing = [url for url in urls if shard_name(url) not in done]
+    images = [counts[url] for url in missing]
+    rows = [count * spec.crops_per_image for count in images]
+    return TargetsPlan(
+        name=name,
+        digest=spec.digest,
+        shards=len(urls),
+        shards_done=len(urls) - len(missing),
+        images=sum(images),
+        forward_passes=sum(rows) * spec.views,
+        flops=sum(rows) * spec.views * flops,
+        cache_bytes=sum(estimated_bytes(spec, count) for count in rows),
+        objects=sum(estimated_objects(spec, count) for count in rows),
+    )
+
+
+def _committed(config: RunConfig, digest: str) -> list[str]:
+    try:
+        return list(TargetStore.open(Folder(config.cache_url), digest).records())
+    except (MissingTargetsError, ObjectNotFoundError):
+        return []
+
+
+def _plan_student(
+    config: RunConfig, prepared: Prepared, student: StudentConfig, teacher: Backbone, counts: dict[str, int]
+) -> StudentPlan:
+    crops = config.targets[student.targets].crops_per_image
+    batches = BatchPlan(
+        rows=tuple(counts[url] * crops for url in prepared.train),
+        workers=config.training.workers,
+        batch_size=student.batch_size,
+        shuffle_shards=config.training.shuffle_shards,
+        epochs=student.epochs,
+        seed=student.seed,
+    )
+    seen = batches.total_steps * student.batch_size * config.training.workers
+    flops = seen * (1 + BACKWARD_COST) * flops_of(check_student(teacher, student))
+    return StudentPlan(student.name, batches.total_steps, seen, flops, _is_done(config, prepared, student))
+
+
+def _is_done(config: RunConfig, prepared: Prepared, student: StudentConfig) -> bool:
+    try:
+        job = student_job(config, prepared, student)
+    except (MissingTargetsError, ObjectNotFoundError):
+        return False
+    return finished_report(job, Folder(config.output)) is not None

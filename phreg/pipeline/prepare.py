@@ -1,0 +1,84 @@
+"""The first stage: find what is wrong with a run before it starts, and give everything its address."""
+
+from dataclasses import dataclass
+
+import torch
+
+from phreg.cache import TargetSpec, TargetStore
+from phreg.config import RunConfig, StudentConfig
+from phreg.data import count_samples, expand_urls
+from phreg.errors import ConfigError
+from phreg.generate import target_spec
+from phreg.models import Backbone, Student, add_registers, is_clip_like, load_teacher
+from phreg.storage import Folder
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where a run's parts are. `targets` maps their names to spec digests (cache addresses)."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    targets: dict[str, str]
+    teacher_digest: str
+
+    def shards_for(self, config: RunConfig, name: str) -> list[str]:
+        """Shards whose targets of this kind are needed: held-out ones only, if no student learns from it."""
+        learned = any(student.targets == name for student in config.students)
+        return [*self.train, *self.validation] if learned else list(self.validation)
+
+
+def shard_urls(config: RunConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Training and held-out shards. Raises `ConfigError` if one is in both, or two share a name."""
+    train, validation = expand_urls(config.images), expand_urls(config.validation)
+    both = sorted(set(train) & set(validation))
+    if both:
+        raise ConfigError(
+            "Held-out shards are also training shards",
+            expected="validation shards that are not under images",
+            found=", ".join(both[:3]),
+            remedy="leave them out of one of the two",
+        )
+    expand_urls([*train, *validation])  # names must differ across both
+    return tuple(train), tuple(validation)
+
+
+def target_specs(config: RunConfig, teacher: Backbone) -> dict[str, TargetSpec]:
+    return {
+        name: target_spec(teacher, config.teacher, config.targets[name], config.seed)
+        for name in config.used_targets
+    }
+
+
+def prepare(config: RunConfig) -> Prepared:
+    """Check shards, teacher, students and stores; write the specs. Raises before anything is computed."""
+    train, validation = shard_urls(config)
+    if config.training.workers > len(train):
+        raise ConfigError(
+            f"{config.training.workers} training workers cannot share {len(train)} shards",
+            expected="at most one worker a training shard",
+            remedy="lower training.workers, or pack the images into more shards",
+        )
+    teacher = load_teacher(config.teacher)
+    for student in config.students:
+        check_student(teacher, student)
+    specs = target_specs(config, teacher)
+    cache = Folder(config.cache_url)
+    for spec in specs.values():
+        TargetStore.create(cache, spec)
+    count_samples(train[0])  # a wrong folder or bucket is found now rather than by an actor
+    return Prepared(
+        train, validation, {name: spec.digest for name, spec in specs.items()}, teacher.weights_digest()
+    )
+
+
+def student_read_out(teacher: Backbone, student: StudentConfig) -> str:
+    """The paper's: the values themselves (MaskCLIP) for CLIP, the usual features for any other."""
+    return student.read_out or ("value" if is_clip_like(teacher.vit) else "standard")
+
+
+def check_student(teacher: Backbone, config: StudentConfig) -> Student:
+    """Build the student as it would be trained. Raises `ModelError` for what cannot be."""
+    with torch.no_grad():
+        student = add_registers(teacher, config.registers, student_read_out(teacher, config), config.seed)
+        return student.unlock(config.unlock)

@@ -1,0 +1,126 @@
+"""The last stage: a student becomes a numbered version, and the gate decides whether it is the champion."""
+
+from dataclasses import dataclass
+
+from phreg.cache import TargetStore
+from phreg.config import RunConfig, StudentConfig
+from phreg.distill.result import StudentReport
+from phreg.evaluate import Evaluation
+from phreg.models import load_student, timm_snippet
+from phreg.pipeline.assess import FIGURES, Assessment, assess_model
+from phreg.pipeline.prepare import Prepared
+from phreg.pipeline.students import student_job
+from phreg.registry import Entry, Registry, Verdict, judge, lineage, model_card
+from phreg.storage import Folder
+
+MODEL_FILES = ("config.json", "model.safetensors")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A student in the registry. `reused`: it was there before. `reason`: why the gate let it pass or not."""
+
+    name: str
+    targets: str
+    version: int
+    url: str
+    reused: bool
+    promoted: bool
+    reason: str
+
+
+def register_student(
+    config: RunConfig,
+    prepared: Prepared,
+    student: StudentConfig,
+    report: StudentReport,
+    teacher: Evaluation,
+    assessment: Assessment,
+) -> Registered:
+    """Register a student (once), and hold it against the gate (once). Both are recorded with it."""
+    registry = Registry(Folder(config.registry_url))
+    entry = registry.find(config.name, report.digest)
+    reused = entry is not None
+    if entry is None:
+        entry = _register(registry, config, prepared, student, report, teacher, assessment)
+    decision = registry.decision(entry)
+    if decision is None:
+        verdict = _verdict(registry, config, prepared, teacher, assessment.evaluation)
+        decision = registry.decide(entry, config.gate.alias, verdict)
+    return Registered(
+        student.name,
+        student.targets,
+        entry.version,
+        entry.url,
+        reused,
+        decision.promoted,
+        "; ".join(decision.reasons),
+    )
+
+
+def _verdict(
+    registry: Registry, config: RunConfig, prepared: Prepared, teacher: Evaluation, student: Evaluation
+) -> Verdict:
+    """Champion and student are compared on the same crops: an older champion is measured again on these."""
+    champion = None
+    if registry.alias(config.name, config.gate.alias) is not None:
+        held = registry.entry(config.name, config.gate.alias)
+        same = held.record.benchmark == student.benchmark
+        champion = held.metrics if same else assess_model(config, prepared, held.url).metrics
+    return judge(config.gate.rules, student=student.metrics, teacher=teacher.metrics, champion=champion)
+
+
+def _register(
+    registry: Registry,
+    config: RunConfig,
+    prepared: Prepared,
+    student: StudentConfig,
+    report: StudentReport,
+    teacher: Evaluation,
+    assessment: Assessment,
+) -> Entry:
+    folder, metrics = Folder(report.url), assessment.evaluation.metrics
+    origin = _lineage(config, prepared, student, report, assessment.evaluation.benchmark)
+    files = {name: folder.read(f"model/{name}") for name in MODEL_FILES}
+    files["curve.jsonl"] = folder.read("curve.jsonl")
+    figures = [f"{FIGURES}/{name}" for name in assessment.figures]
+    files |= {path: folder.read(path) for path in figures}
+    card = model_card(
+        model=config.name,
+        student=student,
+        teacher=config.teacher,
+        targets=config.targets[student.targets],
+        steps=report.steps,
+        images=assessment.evaluation.images,
+        metrics=metrics,
+        teacher_metrics=teacher.metrics,
+        snippet=timm_snippet(load_student(f"{report.url}/model"), "."),
+        lineage=origin,
+        figures=figures,
+    )
+    return registry.register(
+        config.name,
+        files | {"README.md": card.encode()},
+        student=student.name,
+        student_digest=report.digest,
+        metrics=metrics,
+        teacher_metrics=teacher.metrics,
+        lineage=origin,
+        benchmark=assessment.evaluation.benchmark,
+    )
+
+
+def _lineage(
+    config: RunConfig, prepared: Prepared, student: StudentConfig, report: StudentReport, benchmark: str
+) -> dict[str, object]:
+    job = student_job(config, prepared, student)
+    store = TargetStore.open(Folder(config.cache_url), prepared.targets[config.reference_targets])
+    held_out = {name: record.shard_digest for name, record in store.records().items()}
+    return lineage(
+        config.model_dump(mode="json"),
+        student_digest=report.digest,
+        target_specs=prepared.targets,
+        train_shards={shard.name: shard.digest for shard in job.train},
+        validation_shards={s.name: held_out.get(s.name, s.digest) for s in job.validation},
+        benchmark=benchmark,
+    )

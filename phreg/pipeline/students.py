@@ -1,0 +1,46 @@
+"""The distillation stage: one student from cached targets."""
+
+from phreg.cache import CommitRecord, TargetStore
+from phreg.config import RunConfig, StudentConfig
+from phreg.data import shard_name
+from phreg.distill.job import ShardRef, StudentJob
+from phreg.distill.progress import OnProgress
+from phreg.distill.result import StudentReport
+from phreg.errors import MissingTargetsError
+from phreg.execution.train import distil
+from phreg.pipeline.prepare import Prepared
+from phreg.storage import Folder
+
+
+def student_job(config: RunConfig, prepared: Prepared, student: StudentConfig) -> StudentJob:
+    """The job, with the shards as they were committed. Raises `MissingTargetsError` if one is not."""
+    digest = prepared.targets[student.targets]
+    records = TargetStore.open(Folder(config.cache_url), digest).records()
+    return StudentJob(
+        student=student,
+        teacher=config.teacher,
+        training=config.training,
+        cache_url=config.cache_url,
+        target_digest=digest,
+        train=tuple(_reference(url, records, student.targets) for url in prepared.train),
+        validation=tuple(_reference(url, records, student.targets) for url in prepared.validation),
+    )
+
+
+def distil_student(
+    config: RunConfig, prepared: Prepared, student: StudentConfig, on_progress: OnProgress | None = None
+) -> StudentReport:
+    """Train one student, or go on with it, or reuse it when it is finished."""
+    job = student_job(config, prepared, student)
+    return distil(job, config.output, address=config.ray_address, on_progress=on_progress)
+
+
+def _reference(url: str, records: dict[str, CommitRecord], targets: str) -> ShardRef:
+    name = shard_name(url)
+    if name not in records:
+        raise MissingTargetsError(
+            f"The shard {name} has no committed targets {targets!r}",
+            expected="targets made by `phreg run` or the targets flow",
+            remedy="run the targets stage first",
+        )
+    return ShardRef(name, url, records[name].shard_digest)

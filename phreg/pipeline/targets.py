@@ -1,0 +1,48 @@
+"""The targets stage: make what is missing of one kind of targets."""
+
+from phreg.config import RunConfig
+from phreg.errors import GenerationError
+from phreg.execution.targets import OnProgress, TargetsReport, generate_targets
+from phreg.pipeline.prepare import Prepared
+
+
+def make_targets(
+    config: RunConfig, prepared: Prepared, name: str, on_progress: OnProgress | None = None
+) -> TargetsReport:
+    """Make the targets `name` for all shards that need them, in the run's cache.
+
+    Committed shards are reused. Raises `GenerationError` when shards failed, after all others were made,
+    or when more samples were quarantined than the config allows.
+    """
+    report = generate_targets(
+        teacher=config.teacher,
+        cache_url=config.cache_url,
+        digest=prepared.targets[name],
+        urls=prepared.shards_for(config, name),
+        generation=config.generation,
+        address=config.ray_address,
+        on_progress=on_progress,
+    )
+    check_report(report, name, config.max_quarantined)
+    return report
+
+
+def check_report(report: TargetsReport, name: str, max_quarantined: float) -> None:
+    if report.failed:
+        lines = "".join(f"\n    {shard}: {reason}" for shard, reason in report.failed[:10])
+        raise GenerationError(
+            f"{len(report.failed)} of {len(report.failed) + len(report.shards)} shards of the targets "
+            f"{name!r} failed; the others are committed",
+            found=lines,
+            remedy="mend or leave out these shards, then run the same command again",
+        )
+    total = report.images + len(report.quarantined)
+    share = len(report.quarantined) / total if total else 0.0
+    if share > max_quarantined:
+        lines = "".join(f"\n    {shard} {key}: {reason}" for shard, key, reason in report.quarantined[:10])
+        raise GenerationError(
+            f"{len(report.quarantined)} of {total} samples cannot be used",
+            expected=f"at most {max_quarantined:.1%} (max_quarantined)",
+            found=f"{share:.1%}, for instance{lines}",
+            remedy="mend the images, or raise max_quarantined; the good ones are committed",
+        )
