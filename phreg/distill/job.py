@@ -1,14 +1,16 @@
 """What makes a student: the job, and its identity."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from phreg.config import StudentConfig, TeacherConfig, TrainingConfig
 from phreg.fingerprint import digest_json
 from phreg.storage import Folder
+from phreg.storage.file_systems import absolute_url
 
 FORMAT_VERSION = 1  # raise it when the same job would give other weights
+_LOCAL_DIR = "local-dir:"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class StudentJob:
         return {
             "format_version": FORMAT_VERSION,
             "student": self.student.model_dump(mode="json", exclude={"name", "targets"}),
-            "teacher": self.teacher.model_dump(mode="json", exclude={"checkpoint"}),
+            "teacher": self.teacher.model_dump(mode="json", exclude={"checkpoint"})
+            | {"model": "local-dir" if self._local_dir is not None else self.teacher.model},
             "targets": self.target_digest,
             "train": [[shard.name, shard.digest] for shard in self.train],
             "validation": [[shard.name, shard.digest] for shard in self.validation],
@@ -54,6 +57,26 @@ class StudentJob:
     @cached_property
     def digest(self) -> str:
         return digest_json(self.identity)
+
+    def with_absolute_paths(self) -> "StudentJob":
+        """The same job for a process with another working directory."""
+        teacher = self.teacher.model_dump()
+        if self.teacher.checkpoint is not None:
+            teacher["checkpoint"] = absolute_url(self.teacher.checkpoint)
+        if self._local_dir is not None:
+            teacher["model"] = _LOCAL_DIR + absolute_url(self._local_dir)
+        return replace(
+            self,
+            teacher=TeacherConfig(**teacher),
+            cache_url=absolute_url(self.cache_url),
+            train=tuple(replace(ref, url=absolute_url(ref.url)) for ref in self.train),
+            validation=tuple(replace(ref, url=absolute_url(ref.url)) for ref in self.validation),
+        )
+
+    @property
+    def _local_dir(self) -> str | None:
+        model = self.teacher.model
+        return model.removeprefix(_LOCAL_DIR) if model.startswith(_LOCAL_DIR) else None
 
     def folder(self, output: Folder) -> Folder:
         """Where the job writes: `checkpoints/`, `curve.jsonl`, `model/`, and `result.json` last."""

@@ -1,9 +1,10 @@
 """The student at step 0, checked against the targets it is to learn from."""
 
-from phreg.cache import TargetSpec
+from phreg.cache import TargetSpec, TeacherIdentity
 from phreg.distill.job import StudentJob
 from phreg.errors import TrainingError
-from phreg.models import Student, add_registers, is_clip_like, load_backbone
+from phreg.fingerprint import canonical_json
+from phreg.models import Backbone, Student, add_registers, is_clip_like, load_backbone
 from phreg.models.architecture import base_architecture, check_stock, vit_arguments
 
 
@@ -16,7 +17,7 @@ def build_student(job: StudentJob, spec: TargetSpec) -> Student:
     teacher = load_backbone(
         job.teacher.model, job.teacher.checkpoint, image_size=spec.image_size, mean=spec.mean, std=spec.std
     )
-    _check_same_teacher(job, spec, teacher.weights_digest())
+    _check_same_teacher(job, spec, teacher)
     read_out = job.student.read_out or ("value" if is_clip_like(teacher.vit) else "standard")
     student = add_registers(teacher, job.student.registers, read_out, seed=job.student.seed)
     if (student.out_dim, student.grid_size) != (spec.dim, tuple(spec.grid_size)):
@@ -30,11 +31,13 @@ def build_student(job: StudentJob, spec: TargetSpec) -> Student:
     return student.unlock(job.student.unlock)
 
 
-def _check_same_teacher(job: StudentJob, spec: TargetSpec, digest: str) -> None:
-    if digest != spec.teacher.weights:
+def _check_same_teacher(job: StudentJob, spec: TargetSpec, teacher: Backbone) -> None:
+    architecture = canonical_json(teacher.architecture).decode()
+    found = TeacherIdentity(architecture=architecture, weights=teacher.weights_digest())
+    if found != spec.teacher:
         raise TrainingError(
-            f"The weights of {job.teacher.model} are not those that made the targets {spec.digest[:12]}",
-            expected=f"weights with digest {spec.teacher.weights}",
-            found=digest,
+            f"{job.teacher.model} is not the network that made the targets {spec.digest[:12]}",
+            expected=f"weights with digest {spec.teacher.weights} in {spec.teacher.architecture}",
+            found=f"{found.weights} in {found.architecture}",
             remedy="give the checkpoint the targets were made with, or make targets with this one",
         )

@@ -9,6 +9,7 @@ from phreg.cache import EncodedFeatures, TargetRows, TargetSpec, TargetStore, Te
 from phreg.config import StudentConfig, TeacherConfig, TrainingConfig
 from phreg.data import center_box, cut, decode_image, read_shard
 from phreg.distill.job import ShardRef, StudentJob
+from phreg.fingerprint import canonical_json
 from phreg.models import Backbone, hub_files, load_backbone
 from phreg.storage import Folder
 from tests.helpers import tiny_clip, tiny_dinov2, write_shard
@@ -50,7 +51,9 @@ def make_job(
 
 def make_spec(teacher: Backbone) -> TargetSpec:
     return TargetSpec(
-        teacher=TeacherIdentity(architecture="tiny", weights=teacher.weights_digest()),
+        teacher=TeacherIdentity(
+            architecture=canonical_json(teacher.architecture).decode(), weights=teacher.weights_digest()
+        ),
         read_out=teacher.read_out,
         precision="float32",
         image_size=IMAGE_SIZE,

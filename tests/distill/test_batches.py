@@ -1,7 +1,7 @@
 from itertools import chain
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from phreg.distill.batches import BatchPlan, Row
@@ -73,6 +73,7 @@ def test_a_step_found_directly_is_the_step_of_a_replay(plan: BatchPlan) -> None:
 
 
 @given(plans())
+@example(BatchPlan(rows=(15,), workers=1, batch_size=1, shuffle_shards=1, epochs=0.3, seed=0))
 def test_total_steps_follow_the_epochs(plan: BatchPlan) -> None:
     whole = int(plan.epochs)
     steps = [plan.worker_epochs(epoch)[0].steps for epoch in range(whole + 1)]

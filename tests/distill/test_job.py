@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,7 @@ def test_what_changes_the_weights_changes_the_digest(other: StudentJob) -> None:
         changed("student", name="b"),
         changed("student", targets="other-name-of-the-same"),
         changed("teacher", checkpoint="file:///elsewhere"),
+        JOB.with_absolute_paths(),
         changed("training", checkpoint_every=1, validate_every=1, max_failures=0, gpus_per_worker=1.0),
         dataclasses.replace(JOB, cache_url="/elsewhere"),
         dataclasses.replace(JOB, train=(ShardRef("photos-0", "/elsewhere/photos-0.tar", "2" * 64),)),
@@ -58,3 +60,23 @@ def test_names_and_places_do_not(other: StudentJob) -> None:
 
 def test_each_job_has_its_folder() -> None:
     assert JOB.folder(Folder("/out")).url == f"/out/students/{JOB.digest}"
+
+
+def test_a_teacher_saved_elsewhere_is_the_same() -> None:
+    here, there = (changed("teacher", model=f"local-dir:{path}") for path in ("/here", "s3://there/dir"))
+    assert here.digest == there.digest != JOB.digest
+
+
+def test_relative_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = dataclasses.replace(
+        changed("teacher", model="local-dir:teacher", checkpoint="weights.pt"),
+        cache_url="cache",
+        train=(ShardRef("photos-0", "photos-0.tar", "2" * 64),),
+    )
+    absolute = job.with_absolute_paths()
+    assert absolute.teacher.model == f"local-dir:{tmp_path}/teacher"
+    assert absolute.teacher.checkpoint == f"{tmp_path}/weights.pt"
+    assert (absolute.cache_url, absolute.train[0].url) == (f"{tmp_path}/cache", f"{tmp_path}/photos-0.tar")
+    assert absolute.validation == JOB.validation
+    assert absolute.digest == job.digest

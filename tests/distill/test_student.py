@@ -41,8 +41,15 @@ def test_another_teacher_than_the_targets_one_is_refused(tmp_path: Path) -> None
     job = make_job(tmp_path)
     for name, data in hub_files(load_backbone(tiny_dinov2(32, seed=9))).items():
         (tmp_path / "teacher" / name).write_bytes(data)
-    with pytest.raises(TrainingError, match="not those that made the targets"):
+    with pytest.raises(TrainingError, match="not the network that made the targets"):
         build_student(job, spec_of(job))
+
+
+def test_the_same_weights_in_another_network_are_refused(job: StudentJob) -> None:
+    spec = spec_of(job)
+    other = spec.teacher.model_copy(update={"architecture": "another"})
+    with pytest.raises(TrainingError, match="in another"):
+        build_student(job, spec.model_copy(update={"teacher": other}))
 
 
 def test_targets_of_another_width_are_refused(job: StudentJob) -> None:
