@@ -1,0 +1,32 @@
+"""Label-free evaluation of dense features: measures, stored evaluations, figures, inspection."""
+
+from phreg.evaluate.curve import draw_curve
+from phreg.evaluate.evaluation import Evaluation, benchmark_digest, evaluate_model, evaluation_digest
+from phreg.evaluate.evaluator import Measurements, measure, measurements
+from phreg.evaluate.figures import Inspected, draw_before_after, draw_inspection
+from phreg.evaluate.held_out import HeldOut, held_out
+from phreg.evaluate.inspect import Inspection, inspect_model
+from phreg.evaluate.measures import outlier_rate, shift_cosines, target_cosines
+from phreg.evaluate.shifts import draw_shifts
+
+__all__ = [
+    "Evaluation",
+    "HeldOut",
+    "Inspected",
+    "Inspection",
+    "Measurements",
+    "benchmark_digest",
+    "draw_before_after",
+    "draw_curve",
+    "draw_inspection",
+    "draw_shifts",
+    "evaluate_model",
+    "evaluation_digest",
+    "held_out",
+    "inspect_model",
+    "measure",
+    "measurements",
+    "outlier_rate",
+    "shift_cosines",
+    "target_cosines",
+]

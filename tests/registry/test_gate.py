@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phreg.config import GateConfig, GateRule
@@ -35,6 +35,7 @@ def test_the_reason_gives_the_numbers() -> None:
     assert verdict.reasons == ("shift_cosine_mean 0.912 beats the teacher's 0.871 by 0.041 (needed 0.000)",)
 
 
+@settings(max_examples=100, deadline=None)
 @given(
     rules=RULES,
     student=METRICS,
@@ -60,6 +61,7 @@ def test_a_better_metric_never_turns_promotion_into_refusal(
     assert len(after.reasons) == max(len(rules), 1)
 
 
+@settings(max_examples=100, deadline=None)
 @given(RULES, METRICS, METRICS, METRICS)
 def test_all_rules_must_pass_whatever_their_order(
     rules: list[GateRule], student: dict[str, float], teacher: dict[str, float], champion: dict[str, float]

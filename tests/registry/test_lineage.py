@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phreg.registry import lineage
@@ -46,6 +46,7 @@ def test_credentials_in_urls_are_hidden_and_nothing_else(url: str, shown: str) -
     assert hide_secrets(url) == shown
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text("abc@:%-", max_size=8), st.text("ab=&?", max_size=8))
 def test_no_secret_survives(user: str, query: str) -> None:
     url = f"https://{user}:{SECRET}@host/path?{query}{SECRET}"

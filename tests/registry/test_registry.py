@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phreg.errors import RegistryError, StorageError
@@ -285,6 +285,7 @@ def test_names_cannot_leave_the_registry(local: Registry, name: str) -> None:
     assert local.folder.list("demo/2") == []
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=20))
 def test_any_text_is_a_safe_alias_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     local = Registry(Folder(str(tmp_path_factory.getbasetemp() / "aliases" / "registry")))

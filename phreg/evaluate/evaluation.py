@@ -1,0 +1,111 @@
+"""A stored evaluation: what a model measured, on what, and the digest under which it is found again."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from phreg.cache import TargetStore
+from phreg.config import EvaluationConfig
+from phreg.errors import ObjectNotFoundError
+from phreg.evaluate.evaluator import measurements
+from phreg.evaluate.held_out import held_out, held_out_shards
+from phreg.fingerprint import canonical_json, digest_json
+from phreg.models import Backbone
+from phreg.storage import Folder
+
+FORMAT_VERSION = 1  # raise it when the same model would measure otherwise
+
+
+class Evaluation(BaseModel):
+    """The measures of one model on one benchmark.
+
+    `benchmark` identifies what was measured on (targets, shards, settings): metrics compare only where it
+    is equal. `digest` identifies benchmark and model. `seconds` is what measuring took, reading the
+    images included. `forward_passes` are those of this call (a view of an image is one): 0 if `reused`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    metrics: dict[str, float]
+    images: int
+    benchmark: str
+    digest: str
+    seconds: float
+    forward_passes: int
+    reused: bool = False
+
+
+def evaluate_model(
+    backbone: Backbone,
+    store: TargetStore,
+    urls: Sequence[str],
+    config: EvaluationConfig,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    folder: Folder | None = None,
+) -> Evaluation:
+    """Measure a model on the first `config.images` images of the held-out shards at `urls`.
+
+    Reuses `<digest>.json` in `folder` where the same model was measured on the same benchmark, and
+    writes it otherwise. The benchmark is told from the targets' commit records, so a reused evaluation
+    reads no image; that a shard still is what its record says is checked when its images are read.
+    """
+    benchmark = benchmark_digest(store, urls, config, seed)
+    digest = evaluation_digest(backbone, benchmark)
+    stored = None if folder is None else _stored(folder, digest)
+    if stored is not None:
+        return stored.model_copy(update={"reused": True, "forward_passes": 0})
+    started = time.monotonic()
+    crops = held_out(store, urls, config.images)
+    found = measurements(backbone, crops, config.shifts, config.max_shift, seed, device)
+    evaluation = Evaluation(
+        metrics=found.metrics,
+        images=len(crops),
+        benchmark=benchmark,
+        digest=digest,
+        seconds=time.monotonic() - started,
+        forward_passes=found.forward_passes,
+    )
+    if folder is not None:
+        folder.write(f"{digest}.json", canonical_json(evaluation.model_dump(mode="json")))
+    return evaluation
+
+
+def benchmark_digest(store: TargetStore, urls: Sequence[str], config: EvaluationConfig, seed: int) -> str:
+    """Identity of what is measured on: the targets, the images held out, and the shifts drawn."""
+    shards = held_out_shards(store, urls, config.images)
+    return digest_json(
+        {
+            "format_version": FORMAT_VERSION,
+            "targets": store.digest,
+            "shards": [[shard.name, shard.digest, shard.images] for shard in shards],
+            "shifts": config.shifts,
+            "max_shift": config.max_shift,
+            "seed": seed,
+        }
+    )
+
+
+def evaluation_digest(backbone: Backbone, benchmark: str) -> str:
+    """Identity of an evaluation: the benchmark, and everything that the model's features depend on."""
+    model: dict[str, Any] = {
+        "architecture": backbone.architecture,
+        "weights": backbone.weights_digest(),
+        "image_size": list(backbone.image_size),
+        "read_out": backbone.read_out,
+        "mean": backbone.mean.tolist(),
+        "std": backbone.std.tolist(),
+    }
+    return digest_json({"benchmark": benchmark, "model": model})
+
+
+def _stored(folder: Folder, digest: str) -> Evaluation | None:
+    """The evaluation stored under a digest. One that cannot be read is measured again, and replaced."""
+    try:
+        evaluation = Evaluation.model_validate_json(folder.read(f"{digest}.json"))
+    except (ObjectNotFoundError, ValidationError):
+        return None
+    return evaluation if evaluation.digest == digest else None

@@ -1,0 +1,136 @@
+"""Is this ViT dirty? Artifact measures and a figure for any backbone and a few images, no pipeline needed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from phreg.data import center_box, cut, decode_image
+from phreg.denoise import denoise
+from phreg.errors import ConfigError, DataError, ModelError, NonFiniteError, SampleError, StorageError
+from phreg.evaluate.evaluator import Measurements, join, measurements
+from phreg.evaluate.figures import Inspected, draw_inspection
+from phreg.evaluate.held_out import HeldOut
+from phreg.evaluate.verdict import verdict
+from phreg.fingerprint import digest_bytes
+from phreg.models import Backbone
+from phreg.seeding import derive_seed
+from phreg.storage import read_url
+from phreg.storage.messages import shown
+from phreg.types import Quarantined
+from phreg.views import sample_views
+
+SHIFTS = 8
+MAX_SHIFT = 0.15
+DRAWN = 4
+"""Images in the figure: the first that could be used."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What an inspection found.
+
+    `metrics` over all images and `per_image` (each with its `image`) are those of an evaluation, the
+    target being the model's own denoised features. `verdict` is one line in words, `figure` PNG bytes,
+    `skipped` the images that could not be used, with reasons.
+    """
+
+    metrics: dict[str, float]
+    per_image: tuple[dict[str, str | float], ...]
+    verdict: str
+    figure: bytes = field(repr=False)
+    skipped: tuple[Quarantined, ...]
+
+
+def inspect_model(
+    backbone: Backbone,
+    images: Sequence[str],
+    views: int = 10,
+    seed: int = 0,
+    device: str = "cpu",
+    name: str = "",
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Inspection:
+    """Measure a model on images at paths or fsspec URLs, each cut to its central square.
+
+    `views` is how many views the denoised reference averages; they depend on `seed` and the image alone.
+    `name` is the figure's title; `on_progress` is told (images done, images in all). An image that cannot
+    be read, or whose features are not finite, is skipped. Raises `DataError` if none can be used.
+    """
+    _check(backbone, images, views)
+    backbone = backbone.to(device)
+    measured: list[Measurements] = []
+    drawn: list[Inspected] = []
+    skipped: list[Quarantined] = []
+    for done, url in enumerate(images, start=1):
+        try:
+            item = _look(backbone, url, views, seed)
+            measured.append(_measure(backbone, item, seed, device))
+        except (SampleError, StorageError, NonFiniteError) as error:
+            skipped.append(Quarantined(shown(url), error.problem + (f": {error.found}" * bool(error.found))))
+        else:
+            drawn += [item][: DRAWN - len(drawn)]
+        on_progress(done, len(images))
+    if not measured:
+        raise _nothing_usable(skipped)
+    return _inspection(join(measured), drawn, skipped, name)
+
+
+def _inspection(
+    found: Measurements, drawn: Sequence[Inspected], skipped: Sequence[Quarantined], name: str
+) -> Inspection:
+    pairs = zip(found.keys, found.per_image, strict=True)
+    rows: list[dict[str, str | float]] = [{"image": key, **row} for key, row in pairs]
+    return Inspection(
+        metrics=found.metrics,
+        per_image=tuple(rows),
+        verdict=verdict(found.metrics),
+        figure=draw_inspection(drawn, name),
+        skipped=tuple(skipped),
+    )
+
+
+def _look(backbone: Backbone, url: str, views: int, seed: int) -> Inspected:
+    """The central crop of an image, the model's features of it, and the same denoised, on the CPU."""
+    data = read_url(url)
+    image = decode_image(data)
+    crop = cut(image, center_box(*image.size), backbone.image_size[0])
+    own = sample_views(
+        backbone.grid_size, views, MAX_SHIFT, derive_seed(seed, "inspection", digest_bytes(data))
+    )
+    with torch.inference_mode():
+        batch = backbone.normalize(torch.from_numpy(crop)[None].to(backbone.mean.device))
+        features, reference = backbone(batch)[0].float(), denoise(backbone, batch, own)[0]
+    return Inspected(shown(url), crop, features.cpu(), reference.cpu())
+
+
+def _measure(backbone: Backbone, item: Inspected, seed: int, device: str) -> Measurements:
+    target = item.denoised.flatten(1).T[None].contiguous()
+    held_out = HeldOut((item.name,), item.crop[None], target)
+    return measurements(backbone, held_out, SHIFTS, MAX_SHIFT, seed, device)
+
+
+def _check(backbone: Backbone, images: Sequence[str], views: int) -> None:
+    height, width = backbone.image_size
+    if height != width:
+        raise ModelError(
+            "The model's input is not square",
+            expected="a square image_size",
+            found=f"{height} x {width}",
+            remedy="load it with an image_size of one number",
+        )
+    if views < 2:
+        raise ConfigError(
+            "One view denoises nothing", expected="at least 2 views (the paper has 10)", found=str(views)
+        )
+    if not images:
+        raise ConfigError("There are no images to inspect", expected="at least one path or URL")
+
+
+def _nothing_usable(skipped: Sequence[Quarantined]) -> DataError:
+    return DataError(
+        f"None of {len(skipped)} images could be used",
+        expected="at least one readable image",
+        found="; ".join(f"{key}: {reason}" for key, reason in skipped[:3]),
+        remedy="give image files, not folders, in a format that `phreg pack` reads",
+    )

@@ -1,0 +1,27 @@
+"""A verdict in words. Its thresholds are rules of thumb, not measurements of your task.
+
+Darcet et al. (arXiv 2309.16588, section 2) find about 2 % of a DINOv2's tokens to be outliers in norm,
+and next to none in a network trained with registers. The bounds on shift consistency have no such
+source: a network that saw nothing but content would keep a cosine near 1.
+"""
+
+from collections.abc import Mapping
+
+CLEAN_OUTLIERS, DIRTY_OUTLIERS = 0.002, 0.01
+CLEAN_SHIFT_COSINE, DIRTY_SHIFT_COSINE = 0.95, 0.80
+
+
+def verdict(metrics: Mapping[str, float]) -> str:
+    """One line: dirty, clean or in between, with the numbers and the rules of thumb behind it."""
+    outliers, cosine = metrics["outlier_rate"], metrics["shift_cosine_mean"]
+    if outliers >= DIRTY_OUTLIERS or cosine < DIRTY_SHIFT_COSINE:
+        word = "dirty"
+    elif outliers < CLEAN_OUTLIERS and cosine >= CLEAN_SHIFT_COSINE:
+        word = "clean"
+    else:
+        word = "in between"
+    return (
+        f"{word}: {outliers:.2%} of tokens have an outlying norm, and features keep a cosine of {cosine:.3f} "
+        f"under patch shifts (rules of thumb: clean below {CLEAN_OUTLIERS:.1%} and from "
+        f"{CLEAN_SHIFT_COSINE:.2f}, dirty from {DIRTY_OUTLIERS:.0%} or below {DIRTY_SHIFT_COSINE:.2f})"
+    )
