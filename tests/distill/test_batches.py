@@ -82,9 +82,10 @@ def test_total_steps_follow_the_epochs(plan: BatchPlan) -> None:
         assert plan.epochs_after(plan.total_steps - 1) == plan.epochs
 
 
-def test_epochs_and_seeds_differ_in_order() -> None:
-    plan = BatchPlan(rows=(20, 20, 20), workers=1, batch_size=5, shuffle_shards=2, epochs=2, seed=0)
-    other = BatchPlan(rows=(20, 20, 20), workers=1, batch_size=5, shuffle_shards=2, epochs=2, seed=1)
+@pytest.mark.parametrize("rows", [(20,), (20, 20, 20)])
+def test_epochs_and_seeds_differ_in_order(rows: tuple[int, ...]) -> None:
+    plan = BatchPlan(rows=rows, workers=1, batch_size=5, shuffle_shards=2, epochs=2, seed=0)
+    other = BatchPlan(rows=rows, workers=1, batch_size=5, shuffle_shards=2, epochs=2, seed=1)
     orders = [rows_of(plan, 0, 0), rows_of(plan, 1, 0), rows_of(other, 0, 0)]
     assert sorted(orders[0]) == sorted(orders[1]) == sorted(orders[2])
     assert orders[0] != orders[1]

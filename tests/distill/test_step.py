@@ -9,6 +9,7 @@ from torch import distributed, multiprocessing
 
 from phreg.cache import TargetStore
 from phreg.distill.job import StudentJob
+from phreg.distill.loss import distillation_loss
 from phreg.distill.samples import Batch, join_shard, make_batch
 from phreg.distill.state import TrainingState
 from phreg.distill.step import StepLosses, training_step
@@ -45,7 +46,7 @@ def _step(rank: int, job: StudentJob, shares: list[range], folder: str) -> None:
 @pytest.mark.parametrize("family", ["dinov2", "clip"])
 def test_workers_together_step_as_one_would_on_all_their_crops(family: str, tmp_path: Path) -> None:
     """Also where their batches differ in size, and where some parameters get no gradient (CLIP)."""
-    job = make_job(tmp_path, family)
+    job = make_job(tmp_path, family, clip_gradient=None)
     alone, gradients = make_step(job, range(6), Workers())
     multiprocessing.spawn(_step, (job, [range(2), range(2, 6)], str(tmp_path)), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
@@ -54,6 +55,20 @@ def test_workers_together_step_as_one_would_on_all_their_crops(family: str, tmp_
     for name, gradient in gradients.items():
         assert torch.equal(first["gradients"][name], second["gradients"][name])
         torch.testing.assert_close(first["gradients"][name], gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_the_gradient_is_that_of_the_mean_loss(tmp_path: Path) -> None:
+    job = make_job(tmp_path, clip_gradient=None)
+    losses, gradients = make_step(job, range(4), Workers())
+    store = TargetStore.open(Folder(job.cache_url), job.target_digest)
+    student, batch = build_student(job, store.spec), make_rows(job, store, range(4))
+    target = batch.targets(torch.device("cpu"))
+    loss = distillation_loss(target, student(student.normalize(batch.crops)).flatten(2).transpose(1, 2))
+    loss.total.backward()
+    assert losses.total == pytest.approx(loss.total.item(), rel=1e-5)
+    for name, parameter in student.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("limit", "clipped"), [(0.01, True), (1e6, False), (None, False)])
