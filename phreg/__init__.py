@@ -4,6 +4,7 @@ from phreg import _torchvision
 
 _torchvision.make_importable()  # before anything imports timm
 
+from phreg.cache import open_cache  # noqa: E402
 from phreg.denoise import denoise  # noqa: E402
 from phreg.distill.loss import DistillationLoss, distillation_loss  # noqa: E402
 from phreg.errors import PhregError  # noqa: E402
@@ -21,5 +22,6 @@ __all__ = [
     "distillation_loss",
     "load_backbone",
     "load_student",
+    "open_cache",
     "sample_views",
 ]

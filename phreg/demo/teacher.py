@@ -24,6 +24,8 @@ def make_teacher(folder: Folder, seed: int = 0) -> None:
             noise = torch.randn(parameter.shape, generator=generator)
             if name in ("pos_embed", "cls_token"):
                 parameter.copy_(noise)
+            elif name == "norm.weight":  # so that the tokens' norms differ
+                parameter.copy_(1 + 0.3 * noise)
             elif name.endswith("gamma"):
                 parameter.fill_(0.5)
             elif parameter.ndim >= 2:

@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pytest
+
+import phreg
+from phreg.cli import main
+from phreg.cli.main import USAGE, build_parser
+from tests.helpers import make_image
+from tests.world import save_teacher, write_config
+
+COMMANDS = [
+    *("run", "plan", "demo", "pack", "inspect"),
+    *("cache list", "cache verify", "cache gc"),
+    *("registry list", "registry show", "registry promote"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*command.split(), "--help"])
+    assert caught.value.code == 0
+    assert f"phreg {command} " in capsys.readouterr().out.partition("example:")[2]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["no-such"], ["cache"], ["run"], ["pack", "a", "b", "--samples-per-shard", "0"]]
+)
+def test_bad_usage(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == USAGE
+
+
+def test_overrides_take_one_or_many() -> None:
+    options = build_parser().parse_args(["run", "c.yaml", "--set", "a=1", "b=2", "--set", "c=3"])
+    assert options.overrides == ["a=1", "b=2", "c=3"]
+
+
+def test_bad_config_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_config(tmp_path)
+    assert main(["run", str(path), "--set", "students.0.registers=0", "colour=red"]) == USAGE
+    errors = capsys.readouterr().err
+    assert "students.0.registers" in errors
+    assert "colour: unknown key" in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_plan_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(write_config(tmp_path))]) == 0
+    shown = capsys.readouterr().out
+    assert "denoised" in shown
+    assert "0 of 3" in shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_pack_lists_the_unreadable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for index in range(3):
+        make_image(index).save(images / f"{index}.jpg")
+    (images / "broken.jpg").write_bytes(b"<html>")
+    arguments = ["pack", str(images), str(tmp_path / "out"), "--samples-per-shard", "2"]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "3 images in 2 shards" in shown
+    assert "broken.jpg" in shown
+    assert main(arguments) == 0
+    assert "0 written, 2 there before" in capsys.readouterr().out
+
+
+def test_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_image(0).save(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").write_bytes(b"no image")
+    figure = tmp_path / "figure.png"
+    arguments = [
+        "inspect",
+        save_teacher(tmp_path / "teacher"),
+        str(tmp_path / "a.jpg"),
+        str(tmp_path / "b.jpg"),
+    ]
+    assert main([*arguments, "--figure", str(figure), "--views", "3"]) == 1
+    shown = capsys.readouterr().out
+    assert "shift_cosine_mean" in shown
+    assert "b.jpg" in shown
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_empty_places_are_said_to_be_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cache", "list", str(tmp_path / "none")]) == 0
+    assert main(["registry", "list", str(tmp_path / "none")]) == 0
+    shown = capsys.readouterr().out
+    assert "no targets" in shown
+    assert "nothing is registered" in shown
+
+
+def test_registry_show_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["registry", "show", str(tmp_path), "photos", "champion"]) == 1
+    assert "champion" in capsys.readouterr().err
+
+
+def test_public_names() -> None:
+    assert set(phreg.__all__) == {
+        "Backbone", "DistillationLoss", "PhregError", "Student", "Views", "add_registers", "denoise",
+        "distillation_loss", "load_backbone", "load_student", "open_cache", "sample_views",
+    }  # fmt: skip
+    assert all(hasattr(phreg, name) for name in phreg.__all__)
