@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from phreg.errors import ObjectNotFoundError, StorageError
 from phreg.storage import Folder, glob_url, open_url, read_url
@@ -155,10 +156,25 @@ def test_of_16_threads_one_creates(folder: Folder) -> None:
         assert folder.read(f"race/{round_}") == contents[won.index(True)]
 
 
+def test_of_16_threads_one_creates_in_memory_however_they_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsspec looks whether an object is there, then writes it; here all threads meet in between."""
+    exists = MemoryFileSystem.exists
+
+    def slow(*args: object, **kwargs: object) -> bool:
+        found = exists(*args, **kwargs)
+        time.sleep(0.005)
+        return bool(found)
+
+    monkeypatch.setattr(MemoryFileSystem, "exists", slow)
+    folder = Folder(f"memory://{uuid.uuid4().hex}")
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(lambda i: folder.create("a", bytes([i])), range(16))) == 1
+
+
 def test_threads_read_whole_objects(folder: Folder) -> None:
     folder.write("a", bytes(50_000))
     with ThreadPoolExecutor(8) as pool:
-        sizes = set(pool.map(lambda _: len(folder.read("a")), range(64)))
+        sizes = set(pool.map(lambda _: len(folder.read("a")), range(80)))
     assert sizes == {50_000}
 
 
@@ -342,18 +358,28 @@ def test_errors_hold_no_option(options: dict, monkeypatch: pytest.MonkeyPatch) -
     assert CANARY not in repr(folder)
 
 
-def test_errors_hold_no_credential_of_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "message",
+    [
+        f"signing with {CANARY} failed",
+        f"cannot reach https://me:other-{CANARY[::-1]}@proxy:3128/a",
+        f"403 for http://host/a?x=1&X-Amz-Signature={CANARY[::-1]}",
+    ],
+)
+def test_errors_hold_no_credential_of_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str
 ) -> None:
+    """Those in the environment, and those in a URL that an error quotes."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CANARY)
 
     def leak(*_: object, **__: object) -> bytes:
-        raise RuntimeError(f"signing with {CANARY} failed")
+        raise RuntimeError(message)
 
     monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.cat_file", leak)
     with pytest.raises(StorageError) as caught:
         Folder(str(tmp_path)).read("a")
     assert CANARY not in _report(caught.value)
+    assert CANARY[::-1] not in _report(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import fsspec
 from phreg.errors import StorageError
 from phreg.storage.messages import redacted, shown
 
-_MEMORY = threading.RLock()  # fsspec's memory files share one cursor among all readers
+_MEMORY = threading.RLock()  # fsspec's memory files are created in two steps: look, then write
 
 
 def open_fs(url: str, options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
@@ -40,10 +40,10 @@ def is_local(fs: Any) -> bool:
 
 
 def guard(fs: Any) -> contextlib.AbstractContextManager[Any]:
+    """What to hold while writing: nothing, except in memory, where a create is not atomic by itself."""
     return _MEMORY if fs.protocol == "memory" else contextlib.nullcontext()
 
 
 def read_object(fs: Any, path: str) -> bytes:
-    with guard(fs):
-        data: bytes = fs.cat_file(path)
-        return data
+    data: bytes = fs.cat_file(path)
+    return data

@@ -113,8 +113,7 @@ class Folder:
         """Whether an object is there; a folder is none. A bucket that is not there is an error."""
         with self._explained("look up", path):
             try:
-                with guard(self._fs):
-                    return bool(self._fs.info(self._join(path))["type"] == "file")
+                return bool(self._fs.info(self._join(path))["type"] == "file")
             except (FileNotFoundError, NotADirectoryError) as error:
                 if store_code(error) == "NoSuchBucket":
                     raise
@@ -201,5 +200,6 @@ def _safe(path: str) -> str:
 
 
 def _modified(info: dict[str, Any]) -> float:
-    stamp: Any = info.get("mtime") or info.get("LastModified") or info.get("created")
-    return float(stamp.timestamp() if hasattr(stamp, "timestamp") else stamp or math.inf)
+    stamps = (info.get(name) for name in ("mtime", "LastModified", "created"))
+    stamp: Any = next((stamp for stamp in stamps if stamp not in (None, "")), math.inf)
+    return float(stamp.timestamp() if hasattr(stamp, "timestamp") else stamp)

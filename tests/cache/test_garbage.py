@@ -1,3 +1,4 @@
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,16 @@ def test_only_old_garbage_goes(cache: Folder) -> None:
     assert store.folder.list(garbage.folder) == []
     assert_equal_rows(store.read("photos-0"), make_rows())
     assert collect_garbage(cache, grace_seconds=HOUR, now=in_two_hours()).removed == ()
+
+
+def test_an_attempt_is_as_young_as_its_newest_object(disk: Folder) -> None:
+    """A slow writer's first objects may be old while it is still at work."""
+    store = TargetStore.create(disk, make_spec())
+    record = left_behind(store, "photos-1")
+    for path in sorted(record.objects)[:-1]:
+        os.utime(store.folder.local_path / record.folder / path, (0, 0))
+    assert collect_garbage(disk, HOUR).removed == ()
+    assert len(collect_garbage(disk, HOUR, now=in_two_hours()).removed) == 1
 
 
 def test_the_grace_period_is_a_day_unless_told(disk: Folder) -> None:
