@@ -83,7 +83,10 @@ def check_shard_name(name: str) -> str:
 
 def make_anew(record_url: str) -> str:
     """The remedy for targets that cannot be trusted."""
-    return f"remove the commit record {record_url} and run again: this shard alone is made anew"
+    return (
+        f"remove the commit record {record_url} (`phreg cache verify CACHE --heal` does it for all damaged "
+        "ones), then run again: this shard alone is made anew"
+    )
 
 
 def _corrupt_record(url: str, found: str) -> CorruptTargetsError:

@@ -46,6 +46,14 @@ class TargetRows:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def __getitem__(self, rows: Sequence[int]) -> "TargetRows":
+        """Some of the rows, features still encoded."""
+        picked = np.asarray(rows, np.intp)
+        keys = [self.keys[row] for row in picked]
+        return TargetRows(
+            keys, self.crops[picked], self.boxes[picked], self.views[picked], self.features[picked]
+        )
+
     @cached_property
     def index(self) -> dict[tuple[str, int], int]:
         """The row of each (key, crop)."""

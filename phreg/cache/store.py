@@ -100,7 +100,7 @@ class TargetStore:
                 expected=f"content with digest {record.shard_digest}, committed {record.created}",
                 found=f"content with digest {shard_digest}",
                 remedy="give the changed shard a new name; or, if the old content is of no more use, "
-                + make_anew(self.folder.url_of(_record_path(name))),
+                + f"remove {self.folder.url_of(_record_path(name))} and run again",
             )
         return record
 

@@ -12,7 +12,7 @@ from phreg.cache.records import CommitRecord
 from phreg.cache.rows import TargetRows
 from phreg.cache.spec import TargetSpec
 from phreg.cache.store import TargetStore
-from phreg.errors import PhregError
+from phreg.errors import CorruptTargetsError, PhregError
 from phreg.seeding import derive_rng
 
 Recompute = Callable[[str, list[tuple[str, int]]], Float[Tensor, "k P C"]]
@@ -31,6 +31,8 @@ BFLOAT16_TEACHER_TOLERANCE = 5e-2  # such a teacher differs by 6e-3 between batc
 class VerifyReport:
     """What `verify` found. `problems` are (shard, problem); none of them and all is well.
 
+    `damaged` are the shards whose stored targets are wrong, so that `TargetStore.discard` would heal them;
+    a shard that is missing, or that the teacher could not read, is a problem but no damage.
     `worst_cosine` (over patches) and `worst_relative_error` (over rows) are of the `sampled` rows that
     were recomputed.
     """
@@ -42,6 +44,11 @@ class VerifyReport:
     worst_cosine: float = 1.0
     worst_relative_error: float = 0.0
     problems: list[tuple[str, str]] = field(default_factory=list)
+    damaged: set[str] = field(default_factory=set)
+
+    def add(self, shard: str, problem: str, damaged: bool) -> None:
+        self.problems.append((shard, problem))
+        self.damaged |= {shard} if damaged else set()
 
     @property
     def ok(self) -> bool:
@@ -70,12 +77,9 @@ def verify(
     records = _committed(store, names, report)
     chosen = _choose(records, samples if recompute else 0, seed)
     for done, record in enumerate(records, 1):
-        try:
-            rows = _checked_rows(store, record)
-            if recompute and record.shard in chosen:
-                _compare(store.spec, record.shard, rows, chosen[record.shard], recompute, report)
-        except PhregError as error:
-            report.problems.append((record.shard, str(error)))
+        rows = _checked_rows(store, record, report)
+        if recompute and rows is not None and record.shard in chosen:
+            _compare(store.spec, record.shard, rows[chosen[record.shard]], recompute, report)
         report.shards, report.rows = report.shards + 1, report.rows + record.rows
         report.bytes += record.bytes
         if on_progress:
@@ -88,26 +92,35 @@ def _committed(store: TargetStore, names: Sequence[str], report: VerifyReport) -
     for name in names:
         try:
             record = store.record(name)
-        except PhregError as error:
-            report.problems.append((name, str(error)))
+        except CorruptTargetsError as error:
+            report.add(name, str(error), damaged=True)
             continue
         if record is None:
-            report.problems.append((name, "no committed targets; `phreg run` makes what is missing"))
+            report.add(name, "no committed targets; `phreg run` makes what is missing", damaged=False)
         else:
             records.append(record)
     return records
 
 
-def _checked_rows(store: TargetStore, record: CommitRecord) -> TargetRows:
-    rows = store.read_committed(record)
+def _checked_rows(store: TargetStore, record: CommitRecord, report: VerifyReport) -> TargetRows | None:
+    """The rows of a commit, or nothing if they are damaged, which is then in the report."""
+    try:
+        rows = store.read_committed(record)
+    except CorruptTargetsError as error:
+        report.add(record.shard, str(error), damaged=True)
+        return None
     if rows.digest != record.data_digest:
-        raise PhregError(
-            "The rows differ from the digest in their commit record", record.data_digest, rows.digest
-        )
+        report.add(record.shard, "its rows differ from the digest in its commit record", damaged=True)
+        return None
     for row in range(len(rows)):
         if not torch.isfinite(rows.features[row].decode()).all():
-            raise PhregError(f"The target of {rows.keys[row]!r}, crop {rows.crops[row]}, is NaN or Inf")
+            report.add(record.shard, f"the target of {_place(rows, row)} is NaN or Inf", damaged=True)
+            return None
     return rows
+
+
+def _place(rows: TargetRows, row: int) -> str:
+    return f"{rows.keys[row]!r}, crop {rows.crops[row]}"
 
 
 def _choose(records: Sequence[CommitRecord], samples: int, seed: int) -> dict[str, list[int]]:
@@ -124,29 +137,29 @@ def _choose(records: Sequence[CommitRecord], samples: int, seed: int) -> dict[st
 
 
 def _compare(
-    spec: TargetSpec,
-    shard: str,
-    rows: TargetRows,
-    chosen: list[int],
-    recompute: Recompute,
-    report: VerifyReport,
+    spec: TargetSpec, shard: str, rows: TargetRows, recompute: Recompute, report: VerifyReport
 ) -> None:
-    places = [(rows.keys[row], int(rows.crops[row])) for row in chosen]
-    targets = rows.features[chosen].decode()
-    live = recompute(shard, places).detach().to("cpu", torch.float32)
-    if live.shape != targets.shape:
-        raise PhregError("The teacher's targets have another shape", str(targets.shape), str(live.shape))
+    """Compare rows with what the teacher makes of their crops now."""
+    try:
+        live = recompute(shard, list(rows.index)).detach().to("cpu", torch.float32)
+    except PhregError as error:
+        report.add(shard, f"its targets cannot be recomputed: {error}", damaged=False)
+        return
+    if live.shape != rows.features.shape:
+        found = f"{list(live.shape)} instead of {list(rows.features.shape)}"
+        report.add(shard, f"the teacher makes targets of another shape, {found}", damaged=True)
+        return
     tolerance = TOLERANCES[spec.encoding]
     if spec.precision == "bfloat16":
         tolerance = max(tolerance, BFLOAT16_TEACHER_TOLERANCE)
-    for place, target, truth in zip(places, targets, live, strict=True):
-        error = float((target - truth).norm() / truth.norm().clamp_min(1e-12))
+    for row, (target, truth) in enumerate(zip(rows.features.decode(), live, strict=True)):
+        off = float((target - truth).norm() / truth.norm().clamp_min(1e-12))
         cosine = float(torch.cosine_similarity(target, truth, dim=-1).min())
         report.sampled += 1
-        report.worst_relative_error = max(report.worst_relative_error, error)
+        report.worst_relative_error = max(report.worst_relative_error, off)
         report.worst_cosine = min(report.worst_cosine, cosine)
-        if not error <= tolerance:
-            problem = f"the target of {place[0]!r}, crop {place[1]}, is off by {error:.2g} of its size"
-            report.problems.append(
-                (shard, f"{problem} from what the teacher makes now (allowed: {tolerance:g})")
+        if not off <= tolerance:
+            problem = f"the target of {_place(rows, row)} is off by {off:.2g} of its size"
+            report.add(
+                shard, f"{problem} from what the teacher makes now (allowed: {tolerance:g})", damaged=True
             )

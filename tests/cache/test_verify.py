@@ -5,7 +5,7 @@ import torch
 from phreg.cache import EncodedFeatures, TargetRows, TargetStore, verify
 from phreg.cache.encodings import LAYOUTS
 from phreg.cache.zarr_group import rows_to_objects
-from phreg.errors import ShardError
+from phreg.errors import ShardError, StorageError
 from phreg.fingerprint import digest_bytes
 from phreg.storage import Folder
 from tests.cache.examples import SHARD_DIGEST, make_features, make_rows, make_spec
@@ -70,6 +70,7 @@ def test_a_wrong_target_is_found(disk: Folder, encoding: str) -> None:
     report = verify(filled(disk, encoding), recompute, samples=8)
     assert len(report.problems) == 8
     assert "photos-0" in {shard for shard, _ in report.problems}
+    assert report.damaged == {"photos-0", "photos-2"}
     assert report.worst_relative_error > 0.03
 
 
@@ -96,6 +97,21 @@ def test_a_shard_that_the_teacher_cannot_read_is_a_problem(disk: Folder) -> None
     report = verify(filled(disk), recompute, samples=8)
     assert all("cut short" in problem for _, problem in report.problems)
     assert not report.ok
+    assert not report.damaged  # the targets may be sound
+
+
+def test_a_store_that_does_not_answer_is_no_damage(disk: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else healing after a network failure would throw sound targets away."""
+    store, read = filled(disk), Folder.read
+
+    def unplugged(self: Folder, path: str) -> bytes:
+        if "features" in path:
+            raise StorageError(f"Cannot read {path}", found="ConnectionError")
+        return read(self, path)
+
+    monkeypatch.setattr(Folder, "read", unplugged)
+    with pytest.raises(StorageError):
+        verify(store)
 
 
 def test_damage_is_reported_for_every_shard(disk: Folder) -> None:
@@ -107,13 +123,18 @@ def test_damage_is_reported_for_every_shard(disk: Folder) -> None:
     report = verify(store)
     assert [shard for shard, _ in report.problems] == ["photos-2", "photos-0"]
     assert "features/c/0/0/0" in report.problems[1][1]
+    assert report.damaged == {"photos-0", "photos-2"}
     assert report.shards == 2
+    for shard in report.damaged:
+        store.discard(shard)
+    assert verify(store).ok
 
 
 def test_expected_shards_that_are_missing_are_reported(disk: Folder) -> None:
     report = verify(filled(disk), shards=["photos-0", "photos-7"])
     assert [shard for shard, _ in report.problems] == ["photos-7"]
     assert (report.shards, report.rows) == (1, 3)
+    assert not report.damaged
 
 
 def commit_by_hand(store: TargetStore, rows: TargetRows, digest: str) -> None:
