@@ -44,7 +44,7 @@ def s3_server() -> Iterator[str]:
     patch = pytest.MonkeyPatch()
     patch.setenv("AWS_ENDPOINT_URL", url)
     patch.setenv("AWS_ACCESS_KEY_ID", "test")
-    patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret")
     patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     yield url
     patch.undo()

@@ -1,0 +1,176 @@
+"""`phreg run` as a user runs it: a process of its own, a real Prefect API, a real Ray, real storage."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import phreg
+from phreg.config import load_config
+from phreg.models import timm_snippet
+from phreg.registry import Registry
+from phreg.storage import Folder
+from tests.helpers import jpeg_bytes, make_image, write_tar
+from tests.world import make_config, write_config
+
+PHREG = [sys.executable, "-c", "import sys; from phreg.cli import main; sys.exit(main())"]
+
+
+def phreg_command(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PREFECT_HOME": str(home / "prefect"), "DO_NOT_TRACK": "1"}
+    return subprocess.run(
+        [*PHREG, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=home,
+        timeout=400,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """One run with two students, on the local disk."""
+    folder = tmp_path_factory.mktemp("run")
+    students = [
+        {"name": "one", "targets": "denoised", "registers": 2, "batch_size": 4, "epochs": 2},
+        {"name": "raw", "targets": "raw", "registers": 2, "batch_size": 4, "epochs": 1},
+    ]
+    path = write_config(folder, students=students, targets={"denoised": {"views": 4}, "raw": {"views": 1}})
+    return path, phreg_command("run", str(path), home=folder)
+
+
+def test_run_ends_with_table_figures_and_loading_lines(finished: tuple) -> None:
+    _, run = finished
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert re.search(r"teacher +│ +\d", run.stdout)
+    assert re.search(r"one +│ +\d", run.stdout)
+    assert "targets denoised: 3 shards made, 0 reused" in run.stdout
+    assert re.search(r"teacher forward passes: [1-9]", run.stdout)
+    figures = re.findall(r"^  (\S+\.png)$", run.stdout, re.MULTILINE)
+    assert len(figures) == 4
+    assert all(Path(figure).read_bytes().startswith(b"\x89PNG") for figure in figures)
+    lines = run.stdout[run.stdout.index("import timm") :].split("\n\n")[0]
+    assert len(lines.strip().splitlines()) == 3
+    scope: dict = {"images": torch.randn(1, 3, 64, 64)}
+    exec(lines, scope)
+    assert scope["features"].shape == (1, 64, 32)
+
+
+def test_run_again_reuses_everything(finished: tuple) -> None:
+    path, _ = finished
+    again = phreg_command("run", str(path), home=path.parent)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "targets denoised: 0 shards made, 3 reused" in again.stdout
+    assert "targets raw: 0 shards made, 3 reused" in again.stdout
+    assert "student one: reused; version 1 reused" in again.stdout
+    assert "teacher forward passes: 0\n" in again.stdout
+    assert len(Registry(Folder(load_config(path).registry_url)).entries("tiny")) == 2
+
+
+def test_registered_student_is_the_trained_one(finished: tuple) -> None:
+    path, _ = finished
+    config = load_config(path)
+    registry = Registry(Folder(config.registry_url))
+    entry = registry.entry("tiny", 1)
+    entry.verify()
+    student = phreg.load_student(entry.url)
+    images = torch.randn(1, 3, 64, 64)
+    scope: dict = {"images": images}
+    exec(timm_snippet(student, entry.url), scope)
+    expected = student(images).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(scope["features"], expected, rtol=0, atol=1e-5)
+    lineage = json.loads(entry.read("lineage.json"))
+    assert set(lineage["target_specs"]) == {"denoised", "raw"}
+    assert set(lineage["train_shards"]) == {"tiny-000", "tiny-001"}
+    assert set(lineage["validation_shards"]) == {"tiny-002"}
+    assert registry.decision(entry) is not None
+
+
+def test_cache_commands(finished: tuple) -> None:
+    path, _ = finished
+    cache = load_config(path).cache_url
+    verified = phreg_command("cache", "verify", cache, home=path.parent)
+    assert verified.returncode == 0
+    assert verified.stdout.count("sound") == 2
+    digest = next(name for name, spec in phreg.open_cache(cache).specs().items() if spec.views == 4)
+    live = phreg_command(
+        "cache", "verify", cache, digest[:8], "--config", str(path), "--samples", "5", home=path.parent
+    )
+    assert live.returncode == 0, live.stderr
+    assert "5 targets recomputed" in live.stdout
+
+
+def test_damage_is_found_named_and_healed(finished: tuple) -> None:
+    """A flipped byte in a chunk: verify names it, --heal drops the record, a run remakes that shard alone."""
+    path, _ = finished
+    config = load_config(path)
+    chunks = Path(config.cache_url).glob("*/data/tiny-001-*/features/c/**/*")
+    chunk = next(file for file in chunks if file.is_file())
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 1
+    chunk.write_bytes(bytes(data))
+    found = phreg_command("cache", "verify", config.cache_url, "--heal", home=path.parent)
+    assert found.returncode == 1
+    assert "tiny-001" in found.stdout
+    assert "record removed" in found.stdout
+    again = phreg_command("run", str(path), home=path.parent)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "1 shards made, 2 reused" in again.stdout
+    assert phreg_command("cache", "verify", config.cache_url, home=path.parent).returncode == 0
+
+
+def test_clip_on_s3_with_broken_images(tmp_path: Path, s3_folder: Folder) -> None:
+    """Shards, cache and registry in a bucket; a CLIP teacher under naclip; quarantine within the limit."""
+    config = make_config(tmp_path, "clip")
+    members = [(f"k{i}.jpg", jpeg_bytes(make_image(i))) for i in range(4)]
+    write_tar(
+        tmp_path / "shards" / "tiny-001.tar",
+        [*members, ("bad.jpg", b"<html>"), ("half.jpg", members[0][1][:200])],
+    )
+    shards = s3_folder / "shards"
+    for tar in sorted((tmp_path / "shards").glob("*.tar")):
+        shards.write(tar.name, tar.read_bytes())
+    path = write_config(
+        tmp_path,
+        "clip",
+        images=shards.url_of("tiny-00[01].tar"),
+        validation=shards.url_of("tiny-002.tar"),
+        output=s3_folder.url_of("run"),
+        teacher=config["teacher"] | {"read_out": "naclip"},
+        max_quarantined=0.2,
+    )
+    refused = phreg_command("run", str(path), "--set", "max_quarantined=0.01", home=tmp_path)
+    assert refused.returncode == 1
+    assert "2 of 14 samples cannot be used" in refused.stderr
+    run = phreg_command("run", str(path), home=tmp_path)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "3 reused, 2 samples quarantined" in run.stdout
+    student = phreg.load_student((s3_folder / "run/registry/tiny/1").url)
+    assert student.read_out == "value"
+    assert student(torch.randn(1, 3, 64, 64)).shape == (1, 16, 8, 8)
+    stored = b"".join(s3_folder.read(item.path) for item in s3_folder.list("run"))
+    assert b"canary" not in stored
+
+
+def test_a_shard_that_cannot_be_read_does_not_keep_the_others(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    tar = tmp_path / "shards" / "tiny-001.tar"
+    whole = tar.read_bytes()
+    tar.write_bytes(whole[: len(whole) // 2])
+    run = phreg_command("run", str(path), home=tmp_path)
+    assert run.returncode == 1
+    assert "tiny-001" in run.stderr
+    assert "Traceback" not in run.stderr
+    records = sorted(file.name for file in (tmp_path / "run" / "cache").glob("*/shards/*.json"))
+    assert records == ["tiny-000.json", "tiny-002.json"]
+    tar.write_bytes(whole)
+    mended = phreg_command("run", str(path), home=tmp_path)
+    assert mended.returncode == 0, mended.stderr[-3000:]
+    assert "1 shards made, 2 reused" in mended.stdout
