@@ -51,7 +51,7 @@ def _call(function: Callable[..., Result], args: tuple[Any, ...], threads: int) 
 
 def _died(function: Callable[..., Any], error: RayError) -> PhregError:
     return PhregError(
-        f"The workers that ran {function.__name__} died, {ATTEMPTS} of {ATTEMPTS}",
+        f"Each of {ATTEMPTS} workers that ran {function.__name__} died",
         found=" ".join(str(error).split())[:500],
         remedy="it may need more memory than a worker has; see Ray's log files, then run the command again",
     )

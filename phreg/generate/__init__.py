@@ -1,0 +1,17 @@
+"""Target generation for one shard, without Ray: samples to crops to denoised features to a commit."""
+
+from phreg.generate.crops import Crop, crops_of
+from phreg.generate.generator import TargetGenerator
+from phreg.generate.report import ShardReport
+from phreg.generate.spec import check_teacher, target_spec
+from phreg.generate.teacher import compute_targets
+
+__all__ = [
+    "Crop",
+    "ShardReport",
+    "TargetGenerator",
+    "check_teacher",
+    "compute_targets",
+    "crops_of",
+    "target_spec",
+]

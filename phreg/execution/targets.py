@@ -1,0 +1,195 @@
+"""Target generation on a cluster: a pool of actors, each with the teacher, a shard at a time."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import torch
+
+from phreg.cache import TargetStore
+from phreg.config import GenerationConfig, TeacherConfig
+from phreg.data import shard_name
+from phreg.errors import ConfigError, MissingTargetsError, ModelError, PhregError, SpecMismatchError
+from phreg.execution.cluster import connect
+from phreg.execution.failures import is_mistake
+from phreg.execution.pool import OnError, PoolSettings, run_pool
+from phreg.execution.work import Failure
+from phreg.generate import ShardReport, TargetGenerator
+from phreg.models import load_teacher
+from phreg.storage import Folder
+
+
+@dataclass(frozen=True)
+class TargetsProgress:
+    """Shards `done` of `total`; `images` made so far, and their rate so far; `remaining` in seconds."""
+
+    done: int
+    total: int
+    images: int
+    images_per_second: float
+    remaining: float
+
+
+OnProgress = Callable[[TargetsProgress], None]
+
+
+@dataclass(frozen=True)
+class TargetsReport:
+    """What came of one kind of targets. `failed` are (shard, reason); `seconds` is wall time."""
+
+    digest: str
+    shards: tuple[ShardReport, ...]
+    failed: tuple[tuple[str, str], ...]
+    seconds: float
+
+    @property
+    def reused(self) -> int:
+        return sum(shard.reused for shard in self.shards)
+
+    @property
+    def made(self) -> int:
+        return len(self.shards) - self.reused
+
+    @property
+    def images(self) -> int:
+        return sum(shard.images for shard in self.shards)
+
+    @property
+    def forward_passes(self) -> int:
+        return sum(shard.forward_passes for shard in self.shards)
+
+    @property
+    def bytes(self) -> int:
+        return sum(shard.bytes for shard in self.shards)
+
+    @property
+    def quarantined(self) -> tuple[tuple[str, str, str], ...]:
+        """(shard, key, reason) of all samples left out."""
+        return tuple((shard.shard, *sample) for shard in self.shards for sample in shard.quarantined)
+
+
+class TargetActor:
+    """`TargetGenerator` as a Ray actor. The teacher is loaded in the actor, and only for work to do."""
+
+    def __init__(self, teacher: TeacherConfig, store: TargetStore, generation: GenerationConfig) -> None:
+        threads = max(1, int(generation.cpus_per_actor))
+        torch.set_num_threads(threads)  # Ray leaves one
+        self._generator = TargetGenerator(
+            lambda: load_teacher(teacher),
+            store,
+            device="cuda" if generation.gpus_per_actor else "cpu",
+            images_per_forward=generation.images_per_forward,
+            decode_threads=threads,
+        )
+
+    def process(self, url: str) -> ShardReport:
+        return self._generator.generate(url)
+
+
+def generate_targets(
+    *,
+    teacher: TeacherConfig,
+    cache_url: str,
+    digest: str,
+    urls: Sequence[str],
+    generation: GenerationConfig,
+    address: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> TargetsReport:
+    """Make the targets of all shards in the store `digest` of a cache; what is committed is reused.
+
+    `address` as for `connect`. Shards that fail are in the report, after all others were done. Raises what
+    would fail every shard: a teacher that cannot be loaded or is not the spec's, a store that is not there
+    (`MissingTargetsError`), and `GenerationError` if the cluster gives too few actors.
+    """
+    store = TargetStore.open(Folder(cache_url), digest)
+    tally = _Tally(urls, set(store.shards()), on_progress)
+    with connect(address):
+        failures = run_pool(
+            urls,
+            _actor_maker(teacher, store, generation),
+            _settings(generation),
+            judge=judge,
+            on_result=tally.made,
+            on_failure=tally.failed,
+        )
+    return TargetsReport(
+        digest=digest,
+        shards=tuple(tally.reports[url] for url in urls if url in tally.reports),
+        failed=tuple((shard_name(failure.item), str(failure.error)) for failure in failures),
+        seconds=tally.seconds,
+    )
+
+
+def judge(error: Exception) -> OnError:
+    """What an actor's exception means for the pool."""
+    if isinstance(error, ModelError | ConfigError | SpecMismatchError | MissingTargetsError):
+        return OnError.STOP  # about the teacher or the store, not about a shard
+    if is_mistake(error):
+        return OnError.GIVE_UP
+    # After some CUDA errors nothing works in a process any more; storage that fails is no such case.
+    return OnError.RETRY if isinstance(error, PhregError) else OnError.REPLACE
+
+
+def _actor_maker(
+    teacher: TeacherConfig, store: TargetStore, generation: GenerationConfig
+) -> Callable[[], Any]:
+    remote: Any = ray.remote(TargetActor)
+    actor = remote.options(
+        num_cpus=generation.cpus_per_actor,
+        num_gpus=generation.gpus_per_actor,
+        max_concurrency=_in_flight(generation),
+        max_restarts=0,  # the pool replaces actors itself
+    )
+    return lambda: actor.remote(teacher, store, generation)
+
+
+def _settings(generation: GenerationConfig) -> PoolSettings:
+    return PoolSettings(
+        min_actors=generation.min_actors,
+        max_actors=generation.max_actors,
+        max_attempts=generation.max_attempts,
+        start_timeout_s=generation.start_timeout_s,
+        resources={"CPU": generation.cpus_per_actor, "GPU": generation.gpus_per_actor},
+        in_flight=_in_flight(generation),
+    )
+
+
+def _in_flight(generation: GenerationConfig) -> int:
+    """Two on a GPU: it computes one shard while the other is read or written. On CPUs they would compete."""
+    return 2 if generation.gpus_per_actor else 1
+
+
+class _Tally:
+    """Collects reports, and tells how far the run is."""
+
+    def __init__(self, urls: Sequence[str], committed: set[str], tell: OnProgress | None) -> None:
+        self.reports: dict[str, ShardReport] = {}
+        self._total, self._failed, self._tell = len(urls), 0, tell
+        self._to_make = sum(shard_name(url) not in committed for url in urls)
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+    def made(self, url: str, report: ShardReport) -> None:
+        self.reports[url] = report
+        self._progressed()
+
+    def failed(self, failure: Failure[str]) -> None:
+        self._failed += 1
+        self._progressed()
+
+    def _progressed(self) -> None:
+        """The time left is for the shards not committed before: the others take next to none."""
+        if self._tell is None:
+            return
+        made = [report for report in self.reports.values() if not report.reused]
+        images, seconds = sum(report.images for report in made), max(self.seconds, 1e-9)
+        left = max(self._to_make - len(made) - self._failed, 0)
+        remaining = left * seconds / (len(made) + self._failed) if made or self._failed else 0.0
+        done = len(self.reports) + self._failed
+        self._tell(TargetsProgress(done, self._total, images, images / seconds, remaining))

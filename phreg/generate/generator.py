@@ -1,0 +1,120 @@
+"""`TargetGenerator`: one shard to its committed targets. A plain class; Ray actors hold one each."""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from threading import Lock
+
+import numpy as np
+import torch
+
+from phreg.cache import TargetSpec, TargetStore
+from phreg.data import Shard, read_shard
+from phreg.errors import GenerationError, NonFiniteError
+from phreg.generate.crops import Crop, read_crops
+from phreg.generate.report import ShardReport, shard_report
+from phreg.generate.rows import RowCollector
+from phreg.generate.spec import check_teacher
+from phreg.generate.teacher import compute_targets
+from phreg.models import Backbone
+from phreg.types import Quarantined
+
+
+class TargetGenerator:
+    """Makes targets of one spec. May be called from several threads.
+
+    The device works on one shard at a time; reading, encoding and writing go on beside it, if a second
+    thread brings a second shard.
+    """
+
+    def __init__(
+        self,
+        load_teacher: Callable[[], Backbone],
+        store: TargetStore,
+        device: str = "cpu",
+        images_per_forward: int = 8,
+        decode_threads: int = 1,
+    ) -> None:
+        self._load_teacher, self._store, self._device = load_teacher, store, device
+        self._batch, self._decode_threads = images_per_forward, decode_threads
+        self._teacher: Backbone | None = None
+        self._lock = Lock()
+
+    @property
+    def spec(self) -> TargetSpec:
+        return self._store.spec
+
+    def generate(self, url: str) -> ShardReport:
+        """Make and commit a shard's targets, or find them committed: then the teacher is not even loaded.
+
+        Samples that cannot be decoded, or whose features cannot be stored, are quarantined by key. Raises
+        `ShardError`, `ContentMismatchError`, `SpecMismatchError` (another teacher), `StorageError`; nothing
+        is committed then.
+        """
+        start = time.perf_counter()
+        shard = read_shard(url)
+        record = self._store.check_content(shard.name, shard.digest)
+        reused, passes = record is not None, 0
+        if record is None:
+            collector, passes = self._compute(shard)
+            quarantined = [*shard.quarantined, *collector.quarantined]
+            record = self._store.commit(shard.name, shard.digest, collector.rows(), quarantined)
+        seconds = time.perf_counter() - start
+        return shard_report(record, url, self.spec.crops_per_image, reused, passes, seconds)
+
+    def _compute(self, shard: Shard) -> tuple[RowCollector, int]:
+        """Targets of all samples, and the number of views computed."""
+        collector = RowCollector(self.spec, len(shard.samples))
+        passes = 0
+        with self._lock:
+            teacher = self._loaded()
+            samples = read_crops(self.spec, shard, 2 * self._batch, self._decode_threads)
+            with contextlib.closing(samples):
+                for crops in _batches(_usable(samples, collector), self._batch):
+                    passes += self._add(teacher, crops, collector)
+        return collector, passes
+
+    def _add(self, teacher: Backbone, crops: Sequence[Crop], collector: RowCollector) -> int:
+        """Compute a batch; if something in it is NaN or Inf, one by one, to find out in which sample."""
+        try:
+            collector.add(crops, self._targets(teacher, crops))
+            return len(crops) * self.spec.views
+        except NonFiniteError as error:
+            if len(crops) == 1:
+                collector.leave_out(crops[0].key, error.problem)
+                return self.spec.views
+        return len(crops) * self.spec.views + sum(self._add(teacher, [crop], collector) for crop in crops)
+
+    def _targets(self, teacher: Backbone, crops: Sequence[Crop]) -> np.ndarray:
+        try:
+            return compute_targets(teacher, self.spec, crops)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise GenerationError(
+                f"The GPU has too little memory for {len(crops)} images with {self.spec.views} views each",
+                found=str(error).splitlines()[0][:300],
+                remedy="lower generation.images_per_forward",
+            ) from None
+
+    def _loaded(self) -> Backbone:
+        """The teacher, once loaded and found to be the spec's."""
+        if self._teacher is None:
+            teacher = self._load_teacher()
+            check_teacher(teacher, self.spec)
+            self._teacher = teacher.to(self._device)
+        return self._teacher
+
+
+def _usable(samples: Iterable[list[Crop] | Quarantined], collector: RowCollector) -> Iterator[Crop]:
+    for sample in samples:
+        if isinstance(sample, Quarantined):
+            collector.leave_out(sample.key, sample.reason)
+        else:
+            yield from sample
+
+
+def _batches(crops: Iterable[Crop], size: int) -> Iterator[list[Crop]]:
+    iterator = iter(crops)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch

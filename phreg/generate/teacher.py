@@ -1,0 +1,34 @@
+"""The frozen teacher at work: crops in, denoised targets out.
+
+Shapes: B crops, P patches, C channels.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from phreg.cache import TargetSpec
+from phreg.denoise import denoise
+from phreg.generate.crops import Crop
+from phreg.models import Backbone
+from phreg.views import stack_views
+
+
+def compute_targets(
+    teacher: Backbone, spec: TargetSpec, crops: Sequence[Crop]
+) -> Float32[np.ndarray, "B P C"]:
+    """Denoised features of crops, made where the teacher is: on GPU in one forward pass, on CPU in one each.
+
+    Raises `NonFiniteError`, without saying which crop it was.
+    """
+    if not crops:
+        return np.empty((0, spec.patches, spec.dim), np.float32)
+    device = teacher.mean.device
+    pixels = torch.from_numpy(np.stack([crop.pixels for crop in crops])).to(device)
+    views = stack_views([crop.views for crop in crops])
+    with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"):
+        features = denoise(teacher, teacher.normalize(pixels), views)
+    targets: Float32[np.ndarray, "B P C"] = features.flatten(2).transpose(1, 2).cpu().numpy()
+    return targets

@@ -1,0 +1,68 @@
+"""Single functions as Ray tasks."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from phreg.errors import ConfigError, PhregError, ShardError
+from phreg.execution.cluster import connect
+from phreg.execution.remote import ATTEMPTS, run_remote
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray() -> Iterator[None]:
+    with connect("local"):
+        yield
+
+
+def add(a: int, b: int) -> tuple[int, int]:
+    return a + b, os.getpid()
+
+
+def threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def refuse(attempts: Path) -> None:
+    attempts.write_text(attempts.read_text() + "x" if attempts.exists() else "x")
+    raise ShardError("cut short", "all", "half", "pack it again")
+
+
+def die(attempts: Path, times: int) -> str:
+    done = len(attempts.read_text()) if attempts.exists() else 0
+    attempts.write_text("x" * (done + 1))
+    if done < times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+def test_a_function_runs_in_another_process_with_the_threads_it_asked_for() -> None:
+    total, pid = run_remote(add, 1, 2)
+    assert total == 3
+    assert pid != os.getpid()
+    assert run_remote(threads, num_cpus=2) == 2
+
+
+def test_its_own_error_comes_back_as_it_was_raised_and_is_not_retried(tmp_path: Path) -> None:
+    with pytest.raises(ShardError) as caught:
+        run_remote(refuse, tmp_path / "attempts")
+    assert type(caught.value) is ShardError
+    assert caught.value.remedy == "pack it again"
+    assert (tmp_path / "attempts").read_text() == "x"
+
+
+def test_a_worker_that_dies_is_replaced_a_bounded_number_of_times(tmp_path: Path) -> None:
+    assert run_remote(die, tmp_path / "once", 1) == "alive"
+    with pytest.raises(PhregError, match="workers that ran die died"):
+        run_remote(die, tmp_path / "always", 99)
+    assert len((tmp_path / "always").read_text()) == ATTEMPTS
+
+
+def test_what_fits_nowhere_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="add"):
+        run_remote(add, 1, 2, num_cpus=10_000)
