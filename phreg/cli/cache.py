@@ -79,7 +79,7 @@ def verify(options: argparse.Namespace) -> int:
         store = cache.store(digest)
         report = verify_store(store, options.config, options.samples, options.seed, _show)
         _print_report(store.digest, report)
-        for shard in sorted({shard for shard, _ in report.problems} if options.heal else ()):
+        for shard in sorted(report.damaged) if options.heal else ():
             store.discard(shard)
             print(f"  {shard}: record removed; run the targets stage again to remake it")
         sound &= report.ok
@@ -111,9 +111,11 @@ def collect(options: argparse.Namespace) -> int:
     verb = "would remove" if options.dry_run else "removed"
     print(
         f"{verb} {len(report.removed)} attempts ({human_bytes(report.bytes)}); "
-        f"{report.kept_young} uncommitted ones are younger than {options.grace_hours:g} h"
+        f"{len(report.kept_young)} uncommitted ones are younger than {options.grace_hours:g} h"
     )
-    return 0
+    for record in report.unreadable:
+        print(f"damaged record, its shard's data was kept: {record}", file=sys.stderr)
+    return 1 if report.unreadable else 0
 
 
 def _show(done: int, total: int) -> None:
