@@ -1,6 +1,7 @@
 """Inspection of any backbone with any images: measures, verdict, figure, and what was left out."""
 
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from phreg.errors import ConfigError, DataError, ModelError
-from phreg.evaluate import inspect_model
+from phreg.evaluate import Inspection, inspect_model
 from phreg.evaluate.verdict import verdict
 from phreg.models import load_backbone
 from phreg.storage import Folder
@@ -49,6 +50,12 @@ def test_an_image_is_measured_the_same_whatever_is_beside_it(photos: list[str]) 
         alone = inspect_model(backbone, [photo], seed=3)
         assert alone.per_image == (together.per_image[i],)
     assert inspect_model(backbone, photos, seed=4).metrics != together.metrics
+    copy = shutil.copy(photos[0], Path(photos[0]).with_name("copy.jpg"))
+    assert inspect_model(backbone, [str(copy)], seed=3).metrics == alone_metrics(together, 0)
+
+
+def alone_metrics(inspection: Inspection, index: int) -> dict[str, str | float]:
+    return {name: value for name, value in inspection.per_image[index].items() if name != "image"}
 
 
 def test_what_cannot_be_read_is_skipped_and_named(photos: list[str], tmp_path: Path) -> None:

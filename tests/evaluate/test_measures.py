@@ -61,10 +61,16 @@ def test_outliers_depend_neither_on_scale_nor_on_place(seed: int, scale: float) 
 
 def test_equal_norms_have_no_outliers_and_any_token_off_them_is_one() -> None:
     norms = torch.full((1, 4, 4), 7.0)
-    assert outlier_rate(features_with_norms(norms).float()).item() == 0, "rounding is no outlier"
+    assert outlier_rate(features_with_norms(norms).float()).item() == 0
     norms[0, 0, 0], norms[0, 3, 3] = 7.01, 6.99
     assert outlier_rate(features_with_norms(norms)).item() == 2 / 16
     assert outlier_rate(torch.zeros(1, 5, 4, 4)).item() == 0
+
+
+def test_rounding_makes_no_outliers() -> None:
+    features = torch.ones(1, 5, 4, 4)
+    features[0, :, 2, 1] += 1e-6
+    assert outlier_rate(features).item() == 0
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
