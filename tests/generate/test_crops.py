@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 
 from phreg.data import read_shard
-from phreg.generate import crops_of
+from phreg.generate import Crop, crops_of
 from phreg.generate.crops import read_crops
 from phreg.types import Quarantined
 from tests.generate.worlds import SIZE, make_world
 from tests.helpers import jpeg_bytes, make_image, write_shard, write_tar
 
 
+def views_of(crop: Crop) -> bytes:
+    return crop.views.offsets.tobytes() + crop.views.flips.tobytes()
+
+
 def test_crops_are_the_same_whenever_asked_and_differ_among_themselves(tmp_path: Path) -> None:
-    spec = make_world(tmp_path, crops_per_image=3).spec
+    spec = make_world(tmp_path, crops_per_image=3, views=8).spec
     shard = read_shard(str(write_shard(tmp_path / "a.tar", 2)))
     crops = crops_of(spec, shard.name, shard.samples[0])
     again = crops_of(spec, shard.name, shard.samples[0])
@@ -29,6 +33,9 @@ def test_crops_are_the_same_whenever_asked_and_differ_among_themselves(tmp_path:
     assert len({crop.box for crop in crops}) == 3
     elsewhere = crops_of(spec, "another-shard", shard.samples[0])
     assert [crop.box for crop in crops] != [crop.box for crop in elsewhere]
+    for others in (elsewhere, crops_of(spec, shard.name, shard.samples[1])):
+        assert [views_of(crop) for crop in crops] != [views_of(crop) for crop in others]
+    assert len({views_of(crop) for crop in crops}) == 3
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 20])
