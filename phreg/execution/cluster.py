@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import ray
+from ray._private import ray_constants
 from ray._private.services import canonicalize_bootstrap_address
 from ray._private.state import state
 
@@ -66,15 +67,22 @@ def resource_words(resources: Mapping[str, float]) -> str:
 
 
 def _start_local() -> None:
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        log_to_driver=False,  # the driver's own loop reports; workers' output is in Ray's log files
-        logging_level=logging.ERROR,
-        object_store_memory=OBJECT_STORE_BYTES,
-        # Ray takes 127.0.0.1 for the machine's outer address, which may change under a laptop's run.
-        _node_ip_address="127.0.0.2" if sys.platform == "linux" else None,
-    )
+    """Ray takes a loopback address for the machine's outer one and listens everywhere, unless clusters are
+    switched off, as they are by default on Windows and macOS. The switch is an environment variable, for
+    the processes that Ray starts, and a constant that this process has read from it already."""
+    variable, before = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[variable], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,  # the driver's own loop reports; workers' output is in Ray's log files
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+        )
+    finally:
+        del os.environ[variable]
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _join(address: str) -> None:

@@ -5,13 +5,21 @@ from typing import Any
 import timm
 import torch
 from timm.layers import LayerScale, Mlp
-from timm.layers.activations import QuickGELU
+from timm.layers.activations import GELU, GELUTanh, QuickGELU
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from phreg.errors import ModelError
 
-_ACTIVATIONS: dict[type[nn.Module], str] = {nn.GELU: "gelu", QuickGELU: "quick_gelu", nn.SiLU: "silu"}
+# One name for each function, whichever class computes it: equal networks have equal arguments.
+_ACTIVATIONS: dict[type[nn.Module], str] = {
+    nn.GELU: "gelu",
+    GELU: "gelu",
+    GELUTanh: "gelu_tanh",
+    QuickGELU: "quick_gelu",
+    nn.SiLU: "silu",
+    nn.ReLU: "relu",
+}
 _BASES = {1e-6: "vit_base_patch16_224", 1e-5: "vit_base_patch16_clip_224"}  # by epsilon of their norms
 
 
@@ -38,8 +46,7 @@ def vit_arguments(vit: VisionTransformer) -> dict[str, Any]:
     if type(block.mlp) is Mlp:
         mlp: Any = block.mlp
         arguments["mlp_ratio"] = mlp.fc1.out_features / vit.embed_dim
-        if type(block.mlp.act) in _ACTIVATIONS:
-            arguments["act_layer"] = _activation(block.mlp.act)
+        arguments["act_layer"] = _activation(mlp.act)
     return arguments
 
 
@@ -81,4 +88,10 @@ def check_stock(vit: VisionTransformer, architecture: str, arguments: dict[str, 
 def _activation(act: nn.Module) -> str:
     if isinstance(act, nn.GELU) and act.approximate == "tanh":
         return "gelu_tanh"
+    if type(act) not in _ACTIVATIONS:
+        raise ModelError(
+            "This network's activation is not one that phreg can name to stock timm",
+            expected=f"one of {', '.join(sorted(set(_ACTIVATIONS.values())))}",
+            found=type(act).__name__,
+        )
     return _ACTIVATIONS[type(act)]

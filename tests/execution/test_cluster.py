@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import ray
@@ -13,13 +14,27 @@ from phreg.errors import ConfigError
 from phreg.execution.cluster import check_address, check_room, connect
 from phreg.execution.remote import run_remote
 
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
+
+def _listening() -> set[str]:
+    """ADDRESS:PORT of all listening TCP sockets of this machine, as the kernel writes them."""
+    tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables for line in table]
+    return {row[1] for row in rows if row[3] == "0A"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_local_ray_lives_as_long_as_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """One start for several properties: it takes seconds."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("PHREG_TEST_VARIABLE", "passed on")
+    before = _listening()
     with connect():
         assert ray.is_initialized()
+        started = _listening() - before
+        assert started
+        assert {place.partition(":")[0] for place in started} <= LOOPBACK
         (node,) = ray.nodes()
         assert node["NodeManagerAddress"].startswith("127.")
         assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
@@ -34,7 +49,9 @@ def test_a_local_ray_lives_as_long_as_its_block(monkeypatch: pytest.MonkeyPatch)
             "import ray; from phreg.execution.cluster import connect\n"
             f"with connect({address!r}): print(ray.nodes()[0]['NodeID'])"
         )
-        other = subprocess.run([sys.executable, "-c", joined], capture_output=True, text=True)
+        # A loopback address is one of a cluster only to a process told so, as Ray's own are.
+        told = os.environ | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+        other = subprocess.run([sys.executable, "-c", joined], capture_output=True, text=True, env=told)
         assert other.stdout.strip() == node["NodeID"], other.stderr
 
         check_room({"CPU": 1}, "a small thing")

@@ -84,3 +84,11 @@ def test_network_that_stock_timm_cannot_build() -> None:
     student.vit.blocks[0].norm1.eps = 1e-3
     with pytest.raises(ModelError, match="stock timm"):
         hub_files(student)
+
+
+def test_equal_networks_have_equal_arguments(tmp_path: Path) -> None:
+    """Built by hand or by timm from names: one architecture, one spec digest, one cache."""
+    for vit in (tiny_dinov2(), tiny_clip(), tiny_dinov2(act_layer="gelu_tanh")):
+        for name, data in hub_files(load_backbone(vit)).items():
+            (tmp_path / name).write_bytes(data)
+        assert load_backbone(f"local-dir:{tmp_path}").architecture == load_backbone(vit).architecture
