@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from phreg.cli.options import add_command, human_bytes, print_table
+from phreg.cli.options import add_command, human_bytes, print_table, progress
 
 
 def add(commands: Any) -> None:
@@ -77,7 +77,9 @@ def verify(options: argparse.Namespace) -> int:
     sound = True
     for digest in digests:
         store = cache.store(digest)
-        report = verify_store(store, options.config, options.samples, options.seed, _show)
+        report = verify_store(
+            store, options.config, options.samples, options.seed, progress("verifying", "shards")
+        )
         _print_report(store.digest, report)
         for shard in sorted(report.damaged) if options.heal else ():
             store.discard(shard)
@@ -116,8 +118,3 @@ def collect(options: argparse.Namespace) -> int:
     for record in report.unreadable:
         print(f"damaged record, its shard's data was kept: {record}", file=sys.stderr)
     return 1 if report.unreadable else 0
-
-
-def _show(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\rverifying: {done}/{total} shards", end="\n" if done == total else "", file=sys.stderr)

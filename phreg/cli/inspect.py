@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from phreg.cli.options import add_command, print_table
+from phreg.cli.options import add_command, print_table, progress
 
 
 def add(commands: Any) -> None:
@@ -32,7 +32,8 @@ def inspect(options: argparse.Namespace) -> int:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     backbone = load_backbone(options.model, options.checkpoint, options.image_size, read_out=options.read_out)
-    inspection = inspect_model(backbone, options.images, options.views, device=device, name=options.model)
+    show = progress("inspecting", "images")
+    inspection = inspect_model(backbone, options.images, options.views, 0, device, options.model, show)
     rows = [*inspection.per_image, {"image": "all"} | inspection.metrics]
     print_table([_row(row) for row in rows], "no images")
     for key, reason in inspection.skipped:

@@ -1,10 +1,9 @@
 """`phreg pack`."""
 
 import argparse
-import sys
 from typing import Any
 
-from phreg.cli.options import add_command, human_bytes, positive
+from phreg.cli.options import add_command, human_bytes, positive, progress
 
 
 def add(commands: Any) -> None:
@@ -22,7 +21,9 @@ def add(commands: Any) -> None:
 def pack(options: argparse.Namespace) -> int:
     from phreg.data import pack_images
 
-    report = pack_images(options.images, options.out, options.samples_per_shard, on_progress=_show)
+    report = pack_images(
+        options.images, options.out, options.samples_per_shard, on_progress=progress("packing", "images")
+    )
     print(
         f"{report.samples} images in {len(report.shards)} shards ({human_bytes(report.bytes)}): "
         f"{report.written} written, {report.reused} there before"
@@ -32,9 +33,3 @@ def pack(options: argparse.Namespace) -> int:
         for path, reason in report.quarantined[:20]:
             print(f"  {path}: {reason}")
     return 0
-
-
-def _show(done: int, total: int) -> None:
-    if sys.stderr.isatty() or done == total:
-        end = "\n" if done == total else ""
-        print(f"\rpacking: {done}/{total} images", end=end, file=sys.stderr, flush=True)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from phreg.cli.options import add_command, add_config, human_bytes, human_count, print_table
+from phreg.cli.options import add_command, add_config, human_bytes, human_count, print_table, progress
 
 EXAMPLE_CONFIG = """\
 phreg run photos.yaml --set students.0.registers=4 generation.max_actors=2
@@ -77,7 +77,8 @@ def plan(options: argparse.Namespace) -> int:
     from phreg.config import load_config
     from phreg.pipeline.plan import make_plan
 
-    plan = make_plan(load_config(options.config, options.overrides))
+    config = load_config(options.config, options.overrides)
+    plan = make_plan(config, progress("counting", "shards"))
     rows = [
         {
             "targets": t.name,

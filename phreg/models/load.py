@@ -83,9 +83,11 @@ def _from_timm(name: str, checkpoint: str | None) -> VisionTransformer:
             f"timm has no model {name!r}",
             remedy=f"did you mean {near}?" if near else "see timm.list_models()",
         )
+    with torch.device("meta"):  # before any weights are downloaded
+        kind = type(timm.create_model(name, pretrained=False))
+    if not issubclass(kind, VisionTransformer):
+        raise ModelError(f"timm's {name} is no plain ViT", "a VisionTransformer", kind.__name__)
     vit = _downloaded(lambda: timm.create_model(name, pretrained=checkpoint is None), f"timm/{name}")
-    if not isinstance(vit, VisionTransformer):
-        raise ModelError(f"timm's {name} is no plain ViT", "a VisionTransformer", type(vit).__name__)
     if checkpoint is not None:
         load_weights(vit, read_state_dict(checkpoint), checkpoint)
     # A CLIP tower fine-tuned on ImageNet has lost its projection. Without downloaded weights timm's

@@ -1,6 +1,8 @@
 """What a run would do, in images, forward passes, FLOPs, bytes and objects; and what is there already."""
 
 import copy
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +19,7 @@ from phreg.pipeline.prepare import Prepared, check_student, shard_urls, target_s
 from phreg.pipeline.students import student_job
 from phreg.storage import Folder
 
+READERS = 8
 BACKWARD_COST = 2  # a backward pass costs about two forward passes
 
 
@@ -52,20 +55,33 @@ class Plan:
     students: tuple[StudentPlan, ...]
 
 
-def make_plan(config: RunConfig) -> Plan:
-    """Plan a run without doing any of it; nothing is written. Reads the shards' tar headers."""
+def make_plan(config: RunConfig, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Plan:
+    """Plan a run without doing any of it; nothing is written. Reads the shards' tar headers.
+
+    `on_progress` is told (shards counted, shards in all).
+    """
     train, validation = shard_urls(config)
     teacher = load_teacher(config.teacher)
     specs = target_specs(config, teacher)
     prepared = Prepared(
         train, validation, {name: spec.digest for name, spec in specs.items()}, teacher.weights_digest()
     )
-    counts = {url: count_samples(url) for url in [*train, *validation]}
+    counts = _count([*train, *validation], on_progress)
     flops = flops_of(teacher)
     return Plan(
         targets=tuple(_plan_targets(config, prepared, name, specs[name], counts, flops) for name in specs),
         students=tuple(_plan_student(config, prepared, s, teacher, counts) for s in config.students),
     )
+
+
+def _count(urls: Sequence[str], on_progress: Callable[[int, int], None]) -> dict[str, int]:
+    """Samples of each shard; many headers are read at a time, since each costs a round trip."""
+    counts = {}
+    with ThreadPoolExecutor(READERS, "phreg-plan") as readers:
+        for url, count in zip(urls, readers.map(count_samples, urls), strict=True):
+            counts[url] = count
+            on_progress(len(counts), len(urls))
+    return counts
 
 
 def flops_of(model: Backbone) -> float:
