@@ -10,7 +10,17 @@ import torch
 from jaxtyping import install_import_hook
 
 # Shapes are checked at run time in tests, before the modules are imported.
-_CHECKED = ["phreg.denoise", "phreg.models", "phreg.distill.loss", "phreg.evaluate.measures"]
+_CHECKED = [
+    "phreg.cache.encodings",
+    "phreg.data.crops",
+    "phreg.denoise",
+    "phreg.distill.loss",
+    "phreg.distill.samples",
+    "phreg.distill.step",
+    "phreg.evaluate",
+    "phreg.generate",
+    "phreg.models",
+]
 _hook = install_import_hook(_CHECKED, "beartype.beartype")
 
 from phreg.storage import Folder  # noqa: E402
