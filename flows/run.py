@@ -4,6 +4,9 @@ Each takes the URL of a config and overrides (`a.b=value`), and needs no other s
 made is found in cache and output folder.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prefect import flow, get_run_logger
 
 from flows import artifacts, tasks
@@ -19,12 +22,12 @@ from phreg.pipeline.report import RunReport, StudentOutcome, reuse_lines
 Overrides = list[str]
 
 
-@flow(name="phreg-run", flow_run_name="run", validate_parameters=True)
+@flow(name="phreg-run", validate_parameters=True)
 def run(config: str, overrides: Overrides | None = None) -> RunReport:
     """Images to registered students."""
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
-    with connect(settings.ray_address):
+    with connect(settings.ray_address), under_way():
         made = _make_targets(settings, prepared)
         finished, failures = _distil(settings, prepared)
         report = _register(settings, prepared, made, finished, failures)
@@ -40,7 +43,7 @@ def targets(config: str, overrides: Overrides | None = None) -> dict[str, Target
     """Only the targets: fills the cache that students are distilled from."""
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
-    with connect(settings.ray_address):
+    with connect(settings.ray_address), under_way():
         return _make_targets(settings, prepared)
 
 
@@ -49,7 +52,7 @@ def distil(config: str, overrides: Overrides | None = None) -> list[StudentRepor
     """Only the students, from targets that are in the cache."""
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
-    with connect(settings.ray_address):
+    with connect(settings.ray_address), under_way():
         finished, failures = _distil(settings, prepared)
     _raise_failures(failures)
     return [report for _, report in finished]
@@ -60,12 +63,22 @@ def evaluate(config: str, overrides: Overrides | None = None) -> RunReport:
     """Measure, register and judge students that are finished; one that is not is trained first."""
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
-    with connect(settings.ray_address):
+    with connect(settings.ray_address), under_way():
         finished, failures = _distil(settings, prepared)
         report = _register(settings, prepared, {}, finished, failures)
     artifacts.publish(report)
     _raise_failures(failures)
     return report
+
+
+@contextmanager
+def under_way() -> Iterator[None]:
+    """Errors inside come from work that was begun, not from a run that could not start."""
+    try:
+        yield
+    except PhregError as error:
+        error.under_way = True
+        raise
 
 
 def _make_targets(config: RunConfig, prepared: Prepared) -> dict[str, TargetsReport]:
@@ -78,8 +91,10 @@ def _make_targets(config: RunConfig, prepared: Prepared) -> dict[str, TargetsRep
         except GenerationError as error:
             errors.append(error)
     artifacts.publish_targets(config.name, [_targets_row(name, report) for name, report in made.items()])
-    if errors:
+    if len(errors) == 1:
         raise errors[0]
+    if errors:
+        raise GenerationError("Several kinds of targets failed", found="".join(f"\n  {e}" for e in errors))
     return made
 
 
@@ -106,9 +121,12 @@ def _register(
     teacher = tasks.evaluate_teacher(config, prepared)
     outcomes = []
     for student, report in finished:
-        assessment = tasks.evaluate(config, prepared, report)
-        registered = tasks.register_student(config, prepared, student, report, teacher, assessment)
-        outcomes.append(StudentOutcome(report, assessment, registered))
+        try:
+            assessment = tasks.evaluate(config, prepared, report)
+            registered = tasks.register_student(config, prepared, student, report, teacher, assessment)
+            outcomes.append(StudentOutcome(report, assessment, registered))
+        except PhregError as error:
+            failures[student.name] = str(error)
     return RunReport(config.name, made, teacher, tuple(outcomes), failures)
 
 
@@ -129,8 +147,9 @@ def _targets_row(name: str, report: TargetsReport) -> dict[str, str]:
 def _raise_failures(failures: dict[str, str]) -> None:
     if failures:
         lines = "".join(f"\n    {name}: {reason}" for name, reason in failures.items())
-        raise TrainingError(
-            f"{len(failures)} students could not be finished; the others are registered",
-            found=lines,
-            remedy="mend what is named, then run the same command again",
-        )
+        with under_way():
+            raise TrainingError(
+                f"{len(failures)} students could not be finished; the others are registered",
+                found=lines,
+                remedy="mend what is named, then run the same command again",
+            )

@@ -11,8 +11,8 @@ from prefect.tasks import Task
 from flows.progress import student_logger, targets_logger
 from phreg.config import RunConfig, StudentConfig
 from phreg.distill.result import StudentReport
-from phreg.errors import PhregError, StorageError
 from phreg.evaluate import Evaluation
+from phreg.execution.failures import is_mistake
 from phreg.execution.targets import TargetsReport
 from phreg.pipeline import assess, prepare, register, students, targets
 from phreg.pipeline.prepare import Prepared
@@ -21,9 +21,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def may_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Retry what may pass by itself: storage and machines, not a mistake in config, data or model."""
+    """Retry what may pass by itself, such as storage that does not answer; not a mistake."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, StorageError) or not isinstance(error, PhregError)
+    return not (isinstance(error, Exception) and is_mistake(error))
 
 
 # Prefect must not serve a stage from its own cache: what is done is known from the records in storage.
@@ -31,7 +31,7 @@ _stage = {"cache_policy": NO_CACHE, "persist_result": False}
 _retried: dict[str, Any] = _stage | {"retries": 2, "retry_delay_seconds": 10, "retry_condition_fn": may_pass}
 
 
-@task(name="prepare", **_stage)  # type: ignore[call-overload]
+@task(name="prepare", **_retried)
 def prepare_run(config: RunConfig) -> Prepared:
     return prepare.prepare(config)
 

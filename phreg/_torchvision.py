@@ -6,6 +6,9 @@ torchvision imports as it is, nothing happens.
 """
 
 import contextlib
+import importlib.util
+import re
+from pathlib import Path
 
 import torch
 
@@ -14,7 +17,9 @@ _libraries: list[torch.library.Library] = []  # a declared schema lives as long 
 
 
 def make_importable() -> None:
-    if torch.version.cuda is not None or torch.version.hip is not None:
+    """Only for a GPU build of torchvision beside a CPU-only torch: where the two fit, torchvision's library
+    registers the operators itself, and a second registration would end the process."""
+    if torch.version.cuda is not None or torch.version.hip is not None or not _is_gpu_build():
         return
     for name in _OPERATORS:
         if hasattr(torch.ops.torchvision, name):
@@ -23,3 +28,13 @@ def make_importable() -> None:
             library = torch.library.Library("torchvision", "FRAGMENT")
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
             _libraries.append(library)
+
+
+def _is_gpu_build() -> bool:
+    """Told from the installed version, without importing it."""
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or not spec.submodule_search_locations:
+        return False
+    version = Path(spec.submodule_search_locations[0], "version.py")
+    text = version.read_text() if version.is_file() else ""
+    return re.search(r"__version__ = '[^']*\+(cu|rocm)", text) is not None

@@ -1,6 +1,7 @@
 """The config of a run: what a user writes, checked before anything starts. Unknown keys are refused."""
 
 import itertools
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -19,7 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from phreg.errors import ConfigError
+from phreg.errors import ConfigError, StorageError
+from phreg.storage import read_url
 from phreg.types import HIGHER_IS_BETTER
 
 ReadOut = Literal["standard", "value", "csa", "naclip", "qq"]
@@ -112,7 +114,7 @@ class GenerationConfig(Section):
 
 
 class TrainingConfig(Section):
-    """How Ray Train runs a student; with `workers`, the only part of it that changes the loss curve."""
+    """How Ray Train runs a student. Of it, `workers` and `shuffle_shards` change the loss curve."""
 
     workers: PositiveInt = Field(1, description="data-parallel workers")
     gpus_per_worker: float = Field(0, ge=0, description="0 trains on CPU")
@@ -277,14 +279,18 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
-    """Read a YAML config; `overrides` are `a.b=value` (value is YAML; list items by index).
+    """Read a YAML config at a path or fsspec URL; `overrides` are `a.b=value` (YAML; list items by index).
+
+    Relative paths in it are those of the working directory.
 
     Raises `ConfigError` that names the file and every field that is wrong.
     """
     try:
-        raw = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"Cannot read the config {path}", found=error.strerror or str(error)) from error
+        raw = read_url(str(path))
+    except StorageError as error:
+        raise ConfigError(
+            f"Cannot read the config {path}", found=error.problem, remedy=error.remedy
+        ) from error
     if len(raw) > MAX_CONFIG_BYTES:
         raise ConfigError(
             f"The config {path} is too large", f"at most {MAX_CONFIG_BYTES} bytes", f"{len(raw)}"
@@ -294,7 +300,30 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
         raise ConfigError(f"The config {path} is not a mapping", "keys and values", type(data).__name__)
     for override in overrides:
         _apply_override(data, override)
-    return parse_config(data, f"the config {path}")
+    return with_absolute_paths(parse_config(data, f"the config {path}"))
+
+
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """Local paths made absolute: a Ray worker may have another working directory."""
+    teacher = config.teacher
+    model = teacher.model
+    if model.startswith("local-dir:"):
+        model = "local-dir:" + _absolute(model.removeprefix("local-dir:"))
+    changes = {
+        "images": tuple(map(_absolute, config.images)),
+        "validation": tuple(map(_absolute, config.validation)),
+        "output": _absolute(config.output),
+        "cache": config.cache and _absolute(config.cache),
+        "registry": config.registry and _absolute(config.registry),
+        "teacher": teacher.model_copy(
+            update={"model": model, "checkpoint": teacher.checkpoint and _absolute(teacher.checkpoint)}
+        ),
+    }
+    return config.model_copy(update=changes)
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else os.path.abspath(os.path.expanduser(place))
 
 
 def parse_config(data: dict[str, Any], source: str = "the config") -> RunConfig:

@@ -20,16 +20,27 @@ PhregError
 └── RegistryError
 """
 
+import re
+
+
+def hide_credentials(text: str) -> str:
+    """Text without what URLs in it may carry: user information, and the query of a signed URL."""
+    return re.sub(r"([?&])[^=&\s]+=[^\s]*", r"\1***", re.sub(r"//[^/@\s]+@", "//***@", text))
+
 
 class PhregError(Exception):
-    """Base of all errors phreg raises on purpose.
+    """Base of all errors phreg raises on purpose. Its parts hold no credentials of URLs.
 
     All four parts are positional arguments, so that the error survives pickling (Ray pickles it).
+    `under_way` is set where work had been begun when it was raised.
     """
 
+    under_way = False
+
     def __init__(self, problem: str, expected: str = "", found: str = "", remedy: str = "") -> None:
-        super().__init__(problem, expected, found, remedy)
-        self.problem, self.expected, self.found, self.remedy = problem, expected, found, remedy
+        parts = [hide_credentials(part) for part in (problem, expected, found, remedy)]
+        super().__init__(*parts)
+        self.problem, self.expected, self.found, self.remedy = parts
 
     def __str__(self) -> str:
         parts = [self.problem.rstrip(".")]

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,7 @@ def test_overrides(tmp_path: Path) -> None:
     assert config.students[0].registers == 4
     assert config.targets["raw"].views == 1
     assert config.training.workers == 2
-    assert config.images == ("x.tar", "y.tar")
+    assert config.images == (os.path.abspath("x.tar"), os.path.abspath("y.tar"))
 
 
 @pytest.mark.parametrize(
@@ -152,3 +153,17 @@ def test_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         config.name = "other"  # type: ignore[misc]
     assert RunConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_local_paths_become_absolute_and_urls_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ray worker may have another working directory than the driver."""
+    monkeypatch.chdir(tmp_path)
+    teacher = {"model": "local-dir:teacher", "checkpoint": "s3://bucket/weights"}
+    config = load_config(
+        written(tmp_path / "run.yaml", minimal() | {"teacher": teacher, "cache": "s3://b/c"})
+    )
+    assert config.images == (f"{tmp_path}/a/{{000..001}}.tar",)
+    assert config.output == f"{tmp_path}/runs/test"
+    assert config.cache_url == "s3://b/c"
+    assert config.teacher.model == f"local-dir:{tmp_path}/teacher"
+    assert config.teacher.checkpoint == "s3://bucket/weights"

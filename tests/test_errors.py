@@ -28,3 +28,11 @@ def test_the_tree_at_the_top_of_the_file_is_complete() -> None:
 def test_message_has_all_parts() -> None:
     text = str(PhregError("It is broken.", "whole", "broken", "mend it"))
     assert text == "It is broken\n  expected: whole\n  found: broken\n  what to do: mend it"
+
+
+def test_credentials_of_urls_are_hidden() -> None:
+    error = PhregError(
+        "Cannot read https://me:canary@host/a.tar?X-Amz-Signature=canary", found="s3://k:canary@b/c"
+    )
+    assert "canary" not in str(error)
+    assert "host/a.tar" in str(error)

@@ -21,4 +21,4 @@ def demo(options: argparse.Namespace) -> int:
 
     config = make_demo(Path(options.output))
     print(f"config: {config}", flush=True)
-    return run_config(str(config), [], "demo")
+    return run_config(str(config), [])

@@ -30,6 +30,7 @@ def inspect(options: argparse.Namespace) -> int:
     from phreg.evaluate import inspect_model
     from phreg.models import load_backbone
 
+    figure = Path(options.figure)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     backbone = load_backbone(options.model, options.checkpoint, options.image_size, read_out=options.read_out)
     show = progress("inspecting", "images")
@@ -38,7 +39,8 @@ def inspect(options: argparse.Namespace) -> int:
     print_table([_row(row) for row in rows], "no images")
     for key, reason in inspection.skipped:
         print(f"skipped {key}: {reason}")
-    Path(options.figure).write_bytes(inspection.figure)
+    figure.parent.mkdir(parents=True, exist_ok=True)
+    figure.write_bytes(inspection.figure)
     print(f"\n{inspection.verdict}\nfigure: {options.figure}")
     return 1 if inspection.skipped else 0
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from phreg.cli import cache, demo, inspect, pack, registry, run
-from phreg.errors import ConfigError, GenerationError, ModelError, PhregError, TrainingError
+from phreg.errors import PhregError
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 Command = Callable[[argparse.Namespace], int]
@@ -31,9 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return DONE
     except PhregError as error:
         print(f"error: {error}", file=sys.stderr)
-        ran = isinstance(error, GenerationError | TrainingError)
-        early = isinstance(error, ConfigError | ModelError)
-        return USAGE if early and not ran else FAILED
+        return FAILED if error.under_way else USAGE
 
 
 def build_parser() -> argparse.ArgumentParser:

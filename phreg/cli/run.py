@@ -36,11 +36,11 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     from phreg.config import load_config
 
-    config = load_config(options.config, options.overrides)  # a bad config never starts a run
-    return run_config(options.config, options.overrides, config.name)
+    load_config(options.config, options.overrides)  # a bad config never starts a run
+    return run_config(options.config, options.overrides)
 
 
-def run_config(path: str, overrides: list[str], name: str) -> int:
+def run_config(path: str, overrides: list[str]) -> int:
     from flows.quiet import keep_errors_short
     from flows.run import run as run_flow
 

@@ -80,8 +80,12 @@ class Backbone(nn.Module):
 
     @property
     def architecture(self) -> dict[str, object]:
-        """The network as plain data: timm's constructor arguments."""
-        return vit_arguments(self.vit)
+        """The network as plain data: timm's constructor arguments, and what they leave open."""
+        block: Any = self.vit.blocks[0]
+        return vit_arguments(self.vit) | {
+            "norm": f"{type(block.norm1).__name__} {getattr(block.norm1, 'eps', None)}",
+            "block": f"{type(block).__name__} {type(block.attn).__name__} {type(block.mlp).__name__}",
+        }
 
     def weights_digest(self) -> str:
         """SHA-256 of the weights: as loaded (before any resampling to a size), or as they are now."""

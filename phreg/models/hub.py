@@ -105,7 +105,7 @@ def timm_snippet(model: Backbone, path: str) -> str:
             "last = model.blocks[-1]",
             "value = last.attn.qkv(last.norm1(before)).chunk(3, dim=-1)[2]",
         ]
-        features = "model.norm(last.ls1(last.attn.proj(value)))"
+        features = "model.fc_norm(model.norm(last.ls1(last.attn.proj(value))))"
     else:
         raise ModelError(
             f"Features of the read-out {model.read_out!r} need phreg",

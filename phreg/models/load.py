@@ -90,8 +90,8 @@ def _from_timm(name: str, checkpoint: str | None) -> VisionTransformer:
     vit = _downloaded(lambda: timm.create_model(name, pretrained=checkpoint is None), f"timm/{name}")
     if checkpoint is not None:
         load_weights(vit, read_state_dict(checkpoint), checkpoint)
-    # A CLIP tower fine-tuned on ImageNet has lost its projection. Without downloaded weights timm's
-    # config is that of the architecture's default tag and says nothing of the head: go by the name.
+    # A CLIP tower fine-tuned on ImageNet has lost its projection. With a checkpoint of one's own, the tag
+    # that timm takes by default says nothing of the head: go by what the user named.
     config: Any = vit.pretrained_cfg
     tag = config.get("tag") if checkpoint is None else name.partition(".")[2]
     if isinstance(vit.head, nn.Linear) and (not has_projection(vit) or "ft_in" in (tag or "")):

@@ -72,6 +72,8 @@ def _take_grid(vit: VisionTransformer, state: Mapping[str, Any]) -> None:
     if position is None or vit.pos_embed is None:
         return
     tokens = position.shape[-2]
+    if tokens == vit.pos_embed.shape[1]:
+        return
     for prefix in (1, 0, vit.num_prefix_tokens):  # class token embedded, nothing, registers too
         side = math.isqrt(max(tokens - prefix, 0))
         if side and side**2 == tokens - prefix:
@@ -95,7 +97,9 @@ def _take_head(vit: VisionTransformer, state: dict[str, Tensor]) -> None:
 def _check_fits(vit: VisionTransformer, state: Mapping[str, Tensor], source: str) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in vit.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    absent = [name for name in expected if name not in found and not name.startswith("head.")]
+    # A classifier may be missing; CLIP's projection is part of the features.
+    optional = () if not isinstance(vit.norm_pre, nn.Identity) else ("head.",)
+    absent = [name for name in expected if name not in found and not name.startswith(optional)]
     extra = [name for name in found if name not in expected]
     other = [n for n in expected if n in found and found[n] != expected[n]]
     if not (absent or extra or other):

@@ -63,9 +63,7 @@ def make_plan(config: RunConfig, on_progress: Callable[[int, int], None] = lambd
     train, validation = shard_urls(config)
     teacher = load_teacher(config.teacher)
     specs = target_specs(config, teacher)
-    prepared = Prepared(
-        train, validation, {name: spec.digest for name, spec in specs.items()}, teacher.weights_digest()
-    )
+    prepared = Prepared(train, validation, {name: spec.digest for name, spec in specs.items()})
     counts = _count([*train, *validation], on_progress)
     flops = flops_of(teacher)
     return Plan(

@@ -6,7 +6,7 @@ import torch
 
 from phreg.cache import TargetSpec, TargetStore
 from phreg.config import RunConfig, StudentConfig
-from phreg.data import count_samples, expand_urls
+from phreg.data import count_samples, expand_urls, shard_name
 from phreg.errors import ConfigError
 from phreg.generate import target_spec
 from phreg.models import Backbone, Student, add_registers, is_clip_like, load_teacher
@@ -20,7 +20,6 @@ class Prepared:
     train: tuple[str, ...]
     validation: tuple[str, ...]
     targets: dict[str, str]
-    teacher_digest: str
 
     def shards_for(self, config: RunConfig, name: str) -> list[str]:
         """Shards whose targets of this kind are needed: held-out ones only, if no student learns from it."""
@@ -31,15 +30,15 @@ class Prepared:
 def shard_urls(config: RunConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Training and held-out shards. Raises `ConfigError` if one is in both, or two share a name."""
     train, validation = expand_urls(config.images), expand_urls(config.validation)
-    both = sorted(set(train) & set(validation))
+    held_out = {shard_name(url): url for url in validation}
+    both = [held_out[shard_name(url)] for url in train if shard_name(url) in held_out]
     if both:
         raise ConfigError(
             "Held-out shards are also training shards",
-            expected="validation shards that are not under images",
+            expected="validation shards that are not under images, and have other names",
             found=", ".join(both[:3]),
-            remedy="leave them out of one of the two",
+            remedy="leave them out of one of the two, or rename them",
         )
-    expand_urls([*train, *validation])  # names must differ across both
     return tuple(train), tuple(validation)
 
 
@@ -67,9 +66,7 @@ def prepare(config: RunConfig) -> Prepared:
     for spec in specs.values():
         TargetStore.create(cache, spec)
     count_samples(train[0])  # a wrong folder or bucket is found now rather than by an actor
-    return Prepared(
-        train, validation, {name: spec.digest for name, spec in specs.items()}, teacher.weights_digest()
-    )
+    return Prepared(train, validation, {name: spec.digest for name, spec in specs.items()})
 
 
 def student_read_out(teacher: Backbone, student: StudentConfig) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from phreg.cache import TargetStore
 from phreg.config import RunConfig, StudentConfig
 from phreg.distill.result import StudentReport
+from phreg.errors import ModelError
 from phreg.evaluate import Evaluation
 from phreg.models import load_student, timm_snippet
 from phreg.pipeline.assess import FIGURES, Assessment, assess_model
@@ -44,7 +45,7 @@ def register_student(
     if entry is None:
         entry = _register(registry, config, prepared, student, report, teacher, assessment)
     decision = registry.decision(entry)
-    if decision is None:
+    if decision is None or decision.alias != config.gate.alias:
         verdict = _verdict(registry, config, prepared, teacher, assessment.evaluation)
         decision = registry.decide(entry, config.gate.alias, verdict)
     return Registered(
@@ -66,8 +67,16 @@ def _verdict(
     if registry.alias(config.name, config.gate.alias) is not None:
         held = registry.entry(config.name, config.gate.alias)
         same = held.record.benchmark == student.benchmark
-        champion = held.metrics if same else assess_model(config, prepared, held.url).metrics
+        champion = held.metrics if same else _measured_anew(config, prepared, held)
     return judge(config.gate.rules, student=student.metrics, teacher=teacher.metrics, champion=champion)
+
+
+def _measured_anew(config: RunConfig, prepared: Prepared, champion: Entry) -> dict[str, float]:
+    """An older champion on this run's crops; nothing if it takes others: its rules then refuse."""
+    try:
+        return assess_model(config, prepared, champion.url).metrics
+    except ModelError:
+        return {}
 
 
 def _register(

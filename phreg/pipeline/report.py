@@ -10,6 +10,7 @@ from phreg.execution.targets import TargetsReport
 from phreg.models import load_student, timm_snippet
 from phreg.pipeline.assess import FIGURES, Assessment
 from phreg.pipeline.register import Registered
+from phreg.storage import Folder
 from phreg.types import HIGHER_IS_BETTER
 
 Row = dict[str, str]
@@ -105,7 +106,13 @@ def figure_urls(outcome: StudentOutcome) -> list[str]:
 
 def loading_lines(outcome: StudentOutcome) -> str:
     """Stock timm lines that load a student and give its features."""
-    return timm_snippet(load_student(outcome.registered.url), outcome.registered.url)
+    url = outcome.registered.url
+    place = Folder(url)
+    if place.is_local:
+        return timm_snippet(load_student(url), str(place.local_path))
+    path = outcome.registered.name  # timm reads local folders only
+    fetch = f'import fsspec\nfsspec.url_to_fs("{url}")[0].get("{url}", "{path}", recursive=True)\n'
+    return fetch + timm_snippet(load_student(url), path)
 
 
 def _row(name: str, metrics: dict[str, float], seconds: str, size: str, version: str) -> Row:

@@ -46,7 +46,7 @@ def _urls(config: RunConfig, teacher: Backbone, store: TargetStore) -> dict[str,
             remedy="name one of these specs, or give the config that made these targets",
         )
     train, validation = shard_urls(config)
-    prepared = Prepared(train, validation, specs, teacher.weights_digest())
+    prepared = Prepared(train, validation, specs)
     return {shard_name(url): url for url in prepared.shards_for(config, names[0])}
 
 

@@ -8,6 +8,7 @@
 A version without `entry.json` was interrupted: readers do not see it and its number is not used again.
 """
 
+import contextlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -102,8 +103,12 @@ class Registry:
 
     def find(self, model: str, student_digest: str) -> Entry | None:
         """The newest version made by this very student job, if it is registered already."""
-        found = [e for e in self.entries(model) if e.record.student_digest == student_digest]
-        return found[-1] if found else None
+        for name, version in reversed(self._complete(model)):
+            with contextlib.suppress(RegistryError):  # a damaged version must not keep others from being made
+                entry = self._read(name, version)
+                if entry.record.student_digest == student_digest:
+                    return entry
+        return None
 
     def promote(self, model: str, version: int, alias: str, reason: str) -> Promotion:
         """Point an alias at a complete version and add it to the history. Raises `RegistryError`."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from phreg.errors import ObjectNotFoundError, PhregError, StorageError
+from phreg.errors import ObjectNotFoundError, PhregError, StorageError, hide_credentials
 
 
 def store_code(error: BaseException) -> str:
@@ -51,7 +51,7 @@ def _not_found(error: Exception, problem: str) -> ObjectNotFoundError:
 
 def shown(url: str) -> str:
     """A URL without the credentials it may carry: user information, and the query of a signed URL."""
-    return re.sub(r"([?&])[^=&\s]+=[^\s]*", r"\1***", re.sub(r"//[^/@\s]+@", "//***@", url))
+    return hide_credentials(url)
 
 
 def redacted(text: str, options: Mapping[str, Any]) -> str:

@@ -95,7 +95,7 @@ def test_empty_places_are_said_to_be_empty(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_registry_show_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["registry", "show", str(tmp_path), "photos", "champion"]) == 1
+    assert main(["registry", "show", str(tmp_path), "photos", "champion"]) == USAGE
     assert "champion" in capsys.readouterr().err
 
 

@@ -92,3 +92,20 @@ def test_equal_networks_have_equal_arguments(tmp_path: Path) -> None:
         for name, data in hub_files(load_backbone(vit)).items():
             (tmp_path / name).write_bytes(data)
         assert load_backbone(f"local-dir:{tmp_path}").architecture == load_backbone(vit).architecture
+
+
+def test_oblong_grid_with_a_square_number_of_patches(tmp_path: Path) -> None:
+    """8 x 18 patches are 144, as 12 x 12 are."""
+    student = add_registers(load_backbone(tiny_dinov2(), image_size=(64, 144)), 2)
+    loaded = load_student(saved(student, tmp_path))
+    images = torch.randn(1, 3, 64, 144)
+    assert loaded.grid_size == (8, 18)
+    assert torch.equal(loaded(images), student(images))
+
+
+def test_value_snippet_of_a_model_with_its_norm_behind_the_pool(tmp_path: Path) -> None:
+    student = a_student(tiny_dinov2(global_pool="avg"), "value")
+    scope: dict = {"images": torch.randn(1, 3, 80, 80)}
+    exec(timm_snippet(student, saved(student, tmp_path)), scope)
+    expected = student(scope["images"]).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(scope["features"], expected, rtol=0, atol=1e-5)

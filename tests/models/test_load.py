@@ -171,3 +171,20 @@ def test_unknown_read_out() -> None:
 def test_image_size_that_the_patch_does_not_divide() -> None:
     with pytest.raises(ModelError, match="use for instance 96 or 104"):
         load_backbone(tiny_dinov2(), image_size=100)
+
+
+def test_clip_checkpoint_without_its_projection() -> None:
+    state = tiny_clip().state_dict()
+    headless = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
+    with pytest.raises(CheckpointError, match=r"head\.weight"):
+        parse_and_load(tiny_clip(), headless)
+
+
+def test_other_epsilon_is_another_architecture() -> None:
+    """Same shapes, same weights, other features: the target spec must tell them apart."""
+    vit = tiny_dinov2()
+    before = load_backbone(vit).architecture
+    for module in vit.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.eps = 1e-5
+    assert load_backbone(vit).architecture != before

@@ -76,3 +76,12 @@ def test_spec_that_was_altered(tmp_path: Path) -> None:
     spec.write_text(spec.read_text().replace('"views":4', '"views":5'))
     with pytest.raises(SpecMismatchError, match="views: 5 instead of 4"):
         prepare(config)
+
+
+@pytest.mark.parametrize(
+    "spelling", ["{folder}/shards/../shards/tiny-001.tar", "{folder}/shards/tiny-00[1].tar"]
+)
+def test_held_out_shards_are_told_by_name_not_by_spelling(spelling: str, tmp_path: Path) -> None:
+    path = write_config(tmp_path, validation=spelling.format(folder=tmp_path))
+    with pytest.raises(ConfigError, match="also training shards"):
+        prepare(load_config(path))
