@@ -331,12 +331,17 @@ def parse_config(data: dict[str, Any], source: str = "the config") -> RunConfig:
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
+        details = [detail for detail in error.errors() if not _follows(detail)]
         raise ConfigError(
-            f"{source[0].upper()}{source[1:]} has {error.error_count()} "
-            f"{'mistake' if error.error_count() == 1 else 'mistakes'}",
-            found="".join(f"\n    {_describe(detail)}" for detail in error.errors()),
+            f"{source[0].upper()}{source[1:]} has {len(details)} mistake{'s' if len(details) > 1 else ''}",
+            found="".join(f"\n    {_describe(detail)}" for detail in details),
             remedy="mend these fields; `phreg run --help` shows an example",
         ) from None
+
+
+def _follows(detail: Any) -> bool:
+    """Pydantic calls a list too short when its items have mistakes; those are named by themselves."""
+    return detail["type"] == "too_short" and bool(detail["input"])
 
 
 def _describe(detail: Any) -> str:

@@ -85,7 +85,10 @@ def sample_views(grid: int | tuple[int, int], n: int = 10, max_shift: float = 0.
     Offsets: 10 n integer pairs drawn from [-s, s]^2, of which n - 1 are kept. Flips: a fair coin a view.
     Source: paper section 3.2; the reference implementation's view sampler.
     """
-    rows, columns = (grid, grid) if isinstance(grid, int) else (int(grid[0]), int(grid[1]))
+    sides = (grid, grid) if isinstance(grid, int | np.integer) else tuple(grid)
+    if len(sides) != 2 or any(side != int(side) for side in sides):
+        raise ConfigError("A patch grid has two sides", "a whole number, or (rows, columns)", str(grid))
+    rows, columns = int(sides[0]), int(sides[1])
     if n < 1 or rows < 1 or columns < 1:
         raise ConfigError(
             "These views cannot be drawn",

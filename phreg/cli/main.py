@@ -48,4 +48,5 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    """By way of SIGINT, which Ray's compiled code knows how to end on."""
+    signal.raise_signal(signal.SIGINT)

@@ -41,10 +41,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def run_config(path: str, overrides: list[str]) -> int:
-    from flows.quiet import keep_errors_short
     from flows.run import run as run_flow
+    from flows.terminal import prepare_terminal
 
-    keep_errors_short()
+    prepare_terminal()
     report = run_flow(config=path, overrides=overrides)
     show_report(report, path, overrides)
     return 0

@@ -3,9 +3,11 @@
 import logging
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -37,14 +39,26 @@ def connect(address: str | None = None) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    if address == "local":
-        _start_local()
-    else:
-        _join(address)
+    with _own_sigterm():
+        if address == "local":
+            _start_local()
+        else:
+            _join(address)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the process's own reaction to SIGTERM: Ray's prints a stack and exits."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def check_room(resources: Mapping[str, float], what: str) -> None:

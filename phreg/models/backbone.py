@@ -7,6 +7,7 @@ Shapes: B batch, H W pixels, h w patches, P = h w, D width of the network, C wid
 from collections.abc import Sequence
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from jaxtyping import Float, UInt8
 from timm.models.vision_transformer import VisionTransformer
@@ -47,8 +48,8 @@ class Backbone(nn.Module):
         self,
         vit: VisionTransformer,
         read_out: str,
-        mean: Sequence[float],
-        std: Sequence[float],
+        mean: Sequence[float] | npt.NDArray[Any] | Tensor,
+        std: Sequence[float] | npt.NDArray[Any] | Tensor,
         source_digest: str | None = None,
     ) -> None:
         super().__init__()
@@ -59,8 +60,8 @@ class Backbone(nn.Module):
         self.patch_size = square_patch(vit)
         head: Any = vit.head
         self.out_dim = int(head.out_features if self.projects else vit.embed_dim)
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32), persistent=False)
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, _channels(name, values), persistent=False)
         self._source_digest = source_digest
 
     @property
@@ -131,6 +132,18 @@ class Backbone(nn.Module):
             return patches
         before = torch.cat(prefix, 1)
         return torch.cat([before + for_prefix if embedded_prefix else before, patches], 1)
+
+
+def _channels(name: str, values: Sequence[float] | npt.NDArray[Any] | Tensor) -> Tensor:
+    """Three numbers as a tensor of their own. Raises `ModelError`."""
+    tensor = torch.as_tensor(values, dtype=torch.float32).detach().cpu().clone()
+    if tensor.shape != (3,) or not torch.isfinite(tensor).all() or (name == "std" and (tensor <= 0).any()):
+        raise ModelError(
+            f"The normalisation's {name} cannot be used",
+            expected="three finite numbers" + (", above 0" if name == "std" else ""),
+            found=str(tensor.tolist()),
+        )
+    return tensor
 
 
 def square_patch(vit: VisionTransformer) -> int:

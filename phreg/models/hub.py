@@ -10,6 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from phreg.errors import ModelError
 from phreg.models.architecture import base_architecture, check_stock, vit_arguments
 from phreg.models.backbone import Backbone
+from phreg.models.student import Student
 from phreg.models.weights import load_weights, parse_state_dict
 from phreg.storage import Folder
 
@@ -52,8 +53,8 @@ def hub_files(model: Backbone, extra: dict[str, Any] | None = None) -> dict[str,
     }
 
 
-def load_student(uri: str) -> Backbone:
-    """A student from a directory in timm's hub layout (a registry entry), at any fsspec URL.
+def load_student(uri: str) -> Student:
+    """A student from a directory in timm's hub layout (a registry entry's version), at any fsspec URL.
 
     Its read-out and normalisation are those it was trained with. Raises `ModelError`.
     """
@@ -61,7 +62,7 @@ def load_student(uri: str) -> Backbone:
     load_weights(vit, state, uri)
     vit.eval().requires_grad_(False)
     details, statistics = config.get("phreg", {}), config["pretrained_cfg"]
-    return Backbone(vit, details.get("read_out", "standard"), statistics["mean"], statistics["std"]).eval()
+    return Student(vit, details.get("read_out", "standard"), statistics["mean"], statistics["std"]).eval()
 
 
 def read_hub_folder(

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import numpy.typing as npt
 import open_clip
 import timm
 import torch
@@ -19,6 +20,7 @@ from phreg.models.hub import read_hub_folder
 from phreg.models.position import resample_grid
 from phreg.models.weights import load_weights, read_state_dict
 
+Numbers = Sequence[float] | npt.NDArray[Any] | torch.Tensor
 _FORMS = "timm/NAME[.TAG], open_clip/NAME[:TAG] or local-dir:PATH"
 
 
@@ -27,8 +29,8 @@ def load_backbone(
     checkpoint: str | None = None,
     image_size: int | tuple[int, int] | None = None,
     read_out: str = "standard",
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
 ) -> Backbone:
     """A frozen ViT in eval mode that maps normalised images to dense features.
 
@@ -53,7 +55,8 @@ def load_backbone(
     source_digest = _resize(vit, image_size)
     vit.eval().requires_grad_(False)
     statistics = own or _own_statistics(vit)
-    return Backbone(vit, read_out, mean or statistics[0], std or statistics[1], source_digest).eval()
+    mean, std = (own if given is None else given for given, own in zip((mean, std), statistics, strict=True))
+    return Backbone(vit, read_out, mean, std, source_digest).eval()
 
 
 def load_teacher(config: TeacherConfig) -> Backbone:

@@ -57,9 +57,10 @@ def add_registers(backbone: Backbone, registers: int, read_out: str | None = Non
     (paper section 3.3). The class token's positional embedding is folded into the class token, which
     changes nothing in what it computes and gives the layout of timm's `..._reg4_dinov2`.
 
-    `read_out` defaults to the backbone's. Raises `ModelError` for fewer than one register.
+    `read_out` defaults to the backbone's, or to `value` where the backbone's (`naclip`, `csa`, `qq`) is one
+    for teachers, as in the paper. Raises `ModelError` for fewer than one register.
     """
-    if registers < 1:
+    if registers < 1 or registers != int(registers):
         raise ModelError(
             f"A student with {registers} registers is no student of PH-Reg",
             expected="at least 1 register token (the paper uses 16)",
@@ -76,7 +77,8 @@ def add_registers(backbone: Backbone, registers: int, read_out: str | None = Non
     vit.num_prefix_tokens += registers
     vit.requires_grad_(False)
     mean, std = backbone.mean.tolist(), backbone.std.tolist()
-    student = Student(vit, read_out or backbone.read_out, mean, std)
+    own = backbone.read_out if backbone.read_out in ("standard", "value") else "value"
+    student = Student(vit, read_out or own, mean, std)
     return student.to(backbone.mean.device).eval()
 
 

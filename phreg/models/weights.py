@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from phreg.errors import CheckpointError
 from phreg.storage import read_url
 
+_KERNELS = ("visual.conv1.weight", "visual.trunk.patch_embed.proj.weight", "patch_embed.proj.weight")
 _POSITIONS = ("visual.positional_embedding", "visual.trunk.pos_embed", "pos_embed")
 
 
@@ -49,6 +50,7 @@ def load_weights(vit: VisionTransformer, state: Mapping[str, Any], source: str) 
     A head of another width is rebuilt; classifier heads may be missing.
     """
     state = {str(k).removeprefix("module."): v for k, v in _innermost(state).items()}
+    _check_patch(vit, state, source)
     _take_grid(vit, state)
     try:
         renamed = checkpoint_filter_fn(dict(state), vit)
@@ -65,6 +67,19 @@ def _innermost(state: Mapping[str, Any]) -> Mapping[str, Any]:
         if isinstance(state.get(key), Mapping):
             return _innermost(state[key])
     return state
+
+
+def _check_patch(vit: VisionTransformer, state: Mapping[str, Any], source: str) -> None:
+    """timm would resample the kernel without a word."""
+    kernel = next((state[name] for name in _KERNELS if isinstance(state.get(name), Tensor)), None)
+    ours = tuple(vit.patch_embed.patch_size)
+    if kernel is not None and kernel.ndim == 4 and tuple(kernel.shape[-2:]) != ours:
+        raise CheckpointError(
+            f"The weights at {source} are for patches of another size",
+            expected=f"{ours[0]} x {ours[1]} pixels",
+            found=f"{kernel.shape[-2]} x {kernel.shape[-1]}",
+            remedy="name the model that these weights were made for",
+        )
 
 
 def _take_grid(vit: VisionTransformer, state: Mapping[str, Any]) -> None:
@@ -87,7 +102,9 @@ def _take_head(vit: VisionTransformer, state: dict[str, Tensor]) -> None:
     weight = state.get("head.weight")
     if weight is None:
         return
-    if isinstance(vit.head, nn.Identity):
+    if isinstance(vit.head, nn.Identity) and not isinstance(vit.norm_pre, nn.Identity) and weight.ndim == 2:
+        vit.reset_classifier(weight.shape[0])  # CLIP's projection
+    elif isinstance(vit.head, nn.Identity):
         for name in ("head.weight", "head.bias"):
             state.pop(name, None)
     elif weight.ndim == 2 and weight.shape[0] != vit.head.out_features:

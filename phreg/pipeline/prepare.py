@@ -1,5 +1,6 @@
 """The first stage: find what is wrong with a run before it starts, and give everything its address."""
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
@@ -7,9 +8,10 @@ import torch
 from phreg.cache import TargetSpec, TargetStore
 from phreg.config import RunConfig, StudentConfig
 from phreg.data import count_samples, expand_urls, shard_name
-from phreg.errors import ConfigError
+from phreg.errors import ConfigError, ShardError
 from phreg.generate import target_spec
 from phreg.models import Backbone, Student, add_registers, is_clip_like, load_teacher
+from phreg.models.architecture import base_architecture, check_stock, vit_arguments
 from phreg.storage import Folder
 
 
@@ -65,7 +67,8 @@ def prepare(config: RunConfig) -> Prepared:
     cache = Folder(config.cache_url)
     for spec in specs.values():
         TargetStore.create(cache, spec)
-    count_samples(train[0])  # a wrong folder or bucket is found now rather than by an actor
+    with contextlib.suppress(ShardError):  # a damaged shard is reported after the others were done
+        count_samples(train[0])  # a wrong folder or bucket is found now
     return Prepared(train, validation, {name: spec.digest for name, spec in specs.items()})
 
 
@@ -78,4 +81,5 @@ def check_student(teacher: Backbone, config: StudentConfig) -> Student:
     """Build the student as it would be trained. Raises `ModelError` for what cannot be."""
     with torch.no_grad():
         student = add_registers(teacher, config.registers, student_read_out(teacher, config), config.seed)
+        check_stock(student.vit, base_architecture(student.vit), vit_arguments(student.vit))
         return student.unlock(config.unlock)

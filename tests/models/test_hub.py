@@ -19,7 +19,7 @@ def saved(student: Student, path: Path) -> str:
 
 
 def a_student(vit: VisionTransformer, read_out: str) -> Student:
-    return add_registers(load_backbone(vit, read_out=read_out, image_size=80), 4)
+    return add_registers(load_backbone(vit, image_size=80), 4, read_out=read_out)
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_missing_checkpoint_names_it(tmp_path: Path) -> None:
 
 def test_wrong_checkpoints_say_what_differs(tiny_checkpoint: Path) -> None:
     with pytest.raises(CheckpointError, match="weights are missing"):
-        load_backbone(tiny_dinov2(), checkpoint=str(tiny_checkpoint))
+        load_backbone(tiny_dinov2(patch_size=16), checkpoint=str(tiny_checkpoint))
     other = tiny_dinov2(embed_dim=64)
     with pytest.raises(CheckpointError, match=r"the model has \(1, 1, 64\)"):
         parse_and_load(other, tiny_dinov2().state_dict())
@@ -188,3 +188,23 @@ def test_other_epsilon_is_another_architecture() -> None:
         if isinstance(module, torch.nn.LayerNorm):
             module.eps = 1e-5
     assert load_backbone(vit).architecture != before
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.tensor, tuple])
+def test_normalisation_may_be_any_three_numbers(kind: type) -> None:
+    backbone = load_backbone(tiny_dinov2(), mean=kind([0.1, 0.2, 0.3]), std=kind([0.5, 0.5, 0.5]))
+    assert backbone.mean.tolist() == pytest.approx([0.1, 0.2, 0.3])
+    for bad in ([0.5, 0.5], [0.5, 0.5, 0.0], [0.5, 0.5, float("nan")]):
+        with pytest.raises(ModelError, match="std"):
+            load_backbone(tiny_dinov2(), std=kind(bad))
+
+
+def test_weights_for_another_patch_size() -> None:
+    with pytest.raises(CheckpointError, match="8 x 8 pixels"):
+        parse_and_load(tiny_dinov2(), tiny_dinov2(patch_size=16).state_dict())
+
+
+def test_a_clip_tower_takes_its_projection_from_the_weights() -> None:
+    vit = tiny_clip(num_classes=0)
+    parse_and_load(vit, tiny_clip().state_dict())
+    assert load_backbone(vit).out_dim == 16

@@ -87,3 +87,12 @@ def test_teacher_is_untouched_by_its_student() -> None:
 def test_no_registers_is_refused(registers: int) -> None:
     with pytest.raises(ModelError, match="at least 1 register"):
         add_registers(load_backbone(tiny_dinov2()), registers)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student"), [("naclip", "value"), ("csa", "value"), ("standard", "standard")]
+)
+def test_a_teachers_read_out_is_not_the_students(teacher: str, student: str) -> None:
+    backbone = load_backbone(tiny_clip(), read_out=teacher)
+    assert add_registers(backbone, 2).read_out == student
+    assert add_registers(backbone, 2, read_out="standard").read_out == "standard"
