@@ -1,4 +1,4 @@
-"""The command line. Heavy imports wait until a command needs them, so that `--help` is quick."""
+"""The command line. What only one command needs is imported there."""
 
 from phreg.cli.main import main
 

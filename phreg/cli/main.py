@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from importlib import metadata
 
 from phreg.cli import cache, demo, inspect, pack, registry, run
 from phreg.errors import PhregError
@@ -41,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=__doc__.partition("\n\n")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"phreg {metadata.version('phreg')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for module in (run, demo, pack, inspect, cache, registry):
         module.add(commands)
