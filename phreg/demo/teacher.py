@@ -30,5 +30,7 @@ def make_teacher(folder: Folder, seed: int = 0) -> None:
                 parameter.fill_(0.5)
             elif parameter.ndim >= 2:
                 parameter.copy_(noise * (2 / parameter.shape[1:].numel()) ** 0.5)
+            elif name.endswith("bias"):
+                parameter.zero_()
     for name, data in hub_files(load_backbone(vit)).items():
         folder.write(name, data)

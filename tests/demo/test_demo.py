@@ -8,7 +8,9 @@ from phreg.config import load_config
 from phreg.data import read_shard
 from phreg.demo import make_demo, world
 from phreg.demo.scenes import draw_scene
+from phreg.demo.teacher import make_teacher
 from phreg.pipeline.prepare import prepare
+from phreg.storage import Folder
 
 
 def test_scenes_are_functions_of_seed_and_index() -> None:
@@ -33,6 +35,15 @@ def test_demo_makes_a_config_that_can_run_and_leaves_what_is_there(tmp_path: Pat
     make_demo(tmp_path)
     assert path.read_text().endswith("# mine\n")
     assert all(file.stat().st_mtime_ns == time for file, time in before.items() if file != path)
+
+
+def test_teacher_is_a_function_of_its_seed(tmp_path: Path) -> None:
+    digests = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        torch.manual_seed(len(digests))  # what else was drawn must not matter
+        make_teacher(Folder(str(tmp_path / name)), seed)
+        digests.append(phreg.load_backbone(f"local-dir:{tmp_path}/{name}").weights_digest())
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_teacher_is_dirty(tmp_path: Path, monkeypatch) -> None:
