@@ -20,6 +20,7 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts without it
     signal.signal(signal.SIGTERM, _interrupt)  # a terminated run cleans up as Ctrl-C does
     command: Command = options.command
     try:

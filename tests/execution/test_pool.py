@@ -155,6 +155,8 @@ def test_an_interrupt_leaves_no_actor(cluster: Cluster, tmp_path: Path) -> None:
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
+    # A shell's background job starts with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         run_pool([("long", "work", 60), ("other", "work", 60)], maker(tmp_path), settings())
