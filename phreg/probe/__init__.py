@@ -1,0 +1,1 @@
+"""Linear probes on frozen dense features: segmentation and depth."""

@@ -1,0 +1,1 @@
+"""Open-vocabulary segmentation: dense features and class names to label maps."""
