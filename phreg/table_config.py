@@ -19,6 +19,9 @@ class LabelledSetConfig(Section):
     root: str = Field(description="folder that the archive was unpacked to")
     split: str | None = Field(None, description="default: the set's validation split; `folder`: a subfolder")
     images: PositiveInt | None = Field(None, description="only the first so many; default: all")
+    ignore: tuple[int, ...] = Field(
+        (), description="`folder`: label values that do not count, besides 255 (CamVid: 11)"
+    )
 
 
 class SegmentationConfig(Section):
