@@ -1,0 +1,46 @@
+"""Training pairs of the small CLIP: random crops of drawn scenes, captioned by what is left in view."""
+
+import multiprocessing
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+
+from phreg.seeding import derive_rng
+from phreg.world.captions import caption
+from phreg.world.scenes import SIZE, Scene, draw_scene
+
+MIN_CROP = 0.5
+"""Smallest side of a crop as a share of the scene's: there a pixel is what it will be at the size of use."""
+
+
+def draw_scenes(seed: int, start: int, count: int, processes: int) -> list[Scene]:
+    """Scenes `start` to `start + count` of the world `seed`, drawn side by side."""
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        return pool.starmap(draw_scene, ((seed, start + i) for i in range(count)), chunksize=250)
+
+
+def pairs(
+    scenes: list[Scene], seed: int, batch: int, image_size: int
+) -> Iterator[tuple[UInt8[torch.Tensor, "B 3 S S"], list[str]]]:
+    """Endless batches; which scene is cut how, and what is said of it, depend on the seed alone."""
+    rng = derive_rng(seed, "pairs")
+    while True:
+        order = rng.permutation(len(scenes))
+        for first in range(0, len(order) - batch + 1, batch):
+            cut = [_pair(rng, scenes[i], image_size) for i in order[first : first + batch]]
+            images = torch.from_numpy(np.stack([image for image, _ in cut])).permute(0, 3, 1, 2)
+            yield images, [text for _, text in cut]
+
+
+def _pair(rng: np.random.Generator, scene: Scene, size: int) -> tuple[UInt8[np.ndarray, "S S 3"], str]:
+    side = int(rng.integers(int(MIN_CROP * SIZE), SIZE + 1))
+    top, left = rng.integers(SIZE - side + 1, size=2)
+    window = (slice(top, top + side), slice(left, left + side))
+    image = Image.fromarray(scene.image[window])
+    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    if rng.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    return pixels, caption(rng, scene.ground, scene.things, scene.instances[window])
