@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PositiveInt,
@@ -42,7 +43,10 @@ class Section(BaseModel):
 class TeacherConfig(Section):
     """The frozen network whose features are cleaned."""
 
-    model: str = Field(description="`timm/NAME[.TAG]`, `open_clip/NAME[:TAG]` or `local-dir:PATH`")
+    model: str = Field(
+        description="`timm/NAME[.TAG]`, `open_clip/NAME[:TAG]`, `local-dir:PATH` (timm's hub layout), "
+        "`open_clip-dir:PATH` (open_clip's) or `phreg/small-clip`"
+    )
     checkpoint: str | None = Field(None, description="fsspec URL of weights, for networks without internet")
     image_size: PositiveInt | None = Field(
         None, description="side of the square input in pixels, a multiple of the patch; default: the model's"
@@ -72,7 +76,9 @@ class StudentConfig(Section):
 
     name: Name
     targets: Name = Field(description="which of the config's targets it learns from")
-    registers: PositiveInt = Field(16, description="register tokens added")
+    registers: Annotated[PositiveInt | None, BeforeValidator(lambda v: None if v == "none" else v)] = Field(
+        16, description="register tokens added; none: a student without any, for ablations"
+    )
     unlock: tuple[str, ...] = Field(
         ("registers", "pos_embed", "patch_embed", "last_block"),
         min_length=1,
@@ -306,9 +312,6 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
 def with_absolute_paths(config: RunConfig) -> RunConfig:
     """Local paths made absolute: a Ray worker may have another working directory."""
     teacher = config.teacher
-    model = teacher.model
-    if model.startswith("local-dir:"):
-        model = "local-dir:" + _absolute(model.removeprefix("local-dir:"))
     changes = {
         "images": tuple(map(_absolute, config.images)),
         "validation": tuple(map(_absolute, config.validation)),
@@ -316,10 +319,19 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         "cache": config.cache and _absolute(config.cache),
         "registry": config.registry and _absolute(config.registry),
         "teacher": teacher.model_copy(
-            update={"model": model, "checkpoint": teacher.checkpoint and _absolute(teacher.checkpoint)}
+            update={
+                "model": absolute_model(teacher.model),
+                "checkpoint": teacher.checkpoint and _absolute(teacher.checkpoint),
+            }
         ),
     }
     return config.model_copy(update=changes)
+
+
+def absolute_model(model: str) -> str:
+    """A model's name, the path of a directory made absolute."""
+    form, colon, path = model.partition(":")
+    return f"{form}:{_absolute(path)}" if colon and form in ("local-dir", "open_clip-dir") else model
 
 
 def _absolute(place: str) -> str:

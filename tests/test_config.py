@@ -41,6 +41,13 @@ def test_folders_default_to_the_output() -> None:
     assert parse_config(minimal() | {"cache": "s3://shared/cache"}).cache_url == "s3://shared/cache"
 
 
+def test_no_registers_is_said_in_words() -> None:
+    item = {"name": "a", "targets": "denoised", "grid": {"registers": ["none", 1]}}
+    without, one = parse_config(minimal() | {"students": [item]}).students
+    assert (without.registers, without.name) == (None, "a-registersnone")
+    assert one.registers == 1
+
+
 def test_grid_expands_to_the_product() -> None:
     students = [
         {"name": "a", "targets": "denoised", "grid": {"registers": [1, 4], "learning_rate": [0.1, 0.2]}}

@@ -28,6 +28,8 @@ class Student(Backbone):
         parameters = dict(self.vit.named_parameters())
         chosen: set[str] = set()
         for name in [names] if isinstance(names, str) else names:
+            if name == "registers" and self.vit.reg_token is None:
+                continue  # a student without registers, for ablations
             found = fnmatch.filter(parameters, groups.get(name, name))
             if not found:
                 raise ModelError(
@@ -36,6 +38,10 @@ class Student(Backbone):
                     found=f"parameters such as {', '.join(list(parameters)[:3])}",
                 )
             chosen.update(found)
+        if not chosen:
+            raise ModelError(
+                "Nothing would learn", "some parameters to unlock", "only registers, and there are none"
+            )
         for name, parameter in parameters.items():
             parameter.requires_grad_(name in chosen)
         return self
@@ -50,8 +56,12 @@ def unlock_patterns(vit: VisionTransformer) -> dict[str, str]:
     }
 
 
-def add_registers(backbone: Backbone, registers: int, read_out: str | None = None, seed: int = 0) -> Student:
+def add_registers(
+    backbone: Backbone, registers: int | None, read_out: str | None = None, seed: int = 0
+) -> Student:
     """A student: a copy of the network with `registers` more tokens after the class token.
+
+    `registers=None` adds none: the ablation that learns from clean targets without registers.
 
     Registers start from N(0, 1/D) (variance; D the network's width) and get no positional embedding
     (paper section 3.3). The class token's positional embedding is folded into the class token, which
@@ -60,7 +70,7 @@ def add_registers(backbone: Backbone, registers: int, read_out: str | None = Non
     `read_out` defaults to the backbone's, or to `value` where the backbone's (`naclip`, `csa`, `qq`) is one
     for teachers, as in the paper. Raises `ModelError` for fewer than one register.
     """
-    if registers < 1 or registers != int(registers):
+    if registers is not None and (registers < 1 or registers != int(registers)):
         raise ModelError(
             f"A student with {registers} registers is no student of PH-Reg",
             expected="at least 1 register token (the paper uses 16)",
@@ -68,6 +78,16 @@ def add_registers(backbone: Backbone, registers: int, read_out: str | None = Non
         )
     vit = copy.deepcopy(backbone.vit)
     _fold_prefix_positions(vit)
+    if registers is not None:
+        _append_registers(vit, registers, seed)
+    vit.requires_grad_(False)
+    mean, std = backbone.mean.tolist(), backbone.std.tolist()
+    own = backbone.read_out if backbone.read_out in ("standard", "value") else "value"
+    student = Student(vit, read_out or own, mean, std)
+    return student.to(backbone.mean.device).eval()
+
+
+def _append_registers(vit: VisionTransformer, registers: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     width = vit.embed_dim
     fresh = torch.randn(1, registers, width, generator=generator) * width**-0.5
@@ -75,11 +95,6 @@ def add_registers(backbone: Backbone, registers: int, read_out: str | None = Non
     vit.reg_token = nn.Parameter(torch.cat([*old, fresh.to(vit.patch_embed.proj.weight)], 1))
     vit.num_reg_tokens += registers
     vit.num_prefix_tokens += registers
-    vit.requires_grad_(False)
-    mean, std = backbone.mean.tolist(), backbone.std.tolist()
-    own = backbone.read_out if backbone.read_out in ("standard", "value") else "value"
-    student = Student(vit, read_out or own, mean, std)
-    return student.to(backbone.mean.device).eval()
 
 
 def _fold_prefix_positions(vit: VisionTransformer) -> None:

@@ -43,7 +43,7 @@ def model_card(
     sections = [
         _front_matter(),
         f"# {model}: {student.name}",
-        f"A ViT whose dense features were cleaned with {student.registers} self-distilled registers, after "
+        f"A ViT whose dense features were cleaned with {student.registers or 'no'} self-distilled registers, after "
         f"[{PAPER}]({PAPER_URL}).",
         "## Load it",
         "Stock timm is all it needs. `images` are normalised with the `mean` and `std` of `config.json`, "
@@ -84,7 +84,7 @@ def _making(student: StudentConfig, teacher: TeacherConfig, targets: TargetConfi
         "teacher": _code(teacher.model),
         "teacher's read-out": _code(teacher.read_out),
         "targets": f"{target}, stored as {targets.encoding}",
-        "registers": str(student.registers),
+        "registers": str(student.registers or "none"),
         "unlocked": ", ".join(_code(name) for name in student.unlock),
         "steps": f"{steps}, of {student.batch_size} crops a worker",
         "loss": "(1 - cosine) + mean squared error, a patch",

@@ -96,3 +96,15 @@ def test_a_teachers_read_out_is_not_the_students(teacher: str, student: str) -> 
     backbone = load_backbone(tiny_clip(), read_out=teacher)
     assert add_registers(backbone, 2).read_out == student
     assert add_registers(backbone, 2, read_out="standard").read_out == "standard"
+
+
+@pytest.mark.parametrize("vit", [tiny_dinov2(), tiny_clip()])
+def test_without_registers_it_is_the_teacher_in_the_students_layout(vit: VisionTransformer) -> None:
+    images, backbone = torch.randn(2, 3, 64, 64), load_backbone(vit)
+    student = add_registers(backbone, None).unlock()
+    assert student.vit.num_prefix_tokens == 1
+    assert student.vit.no_embed_class
+    torch.testing.assert_close(student(images), backbone(images), rtol=0, atol=1e-5)
+    assert {name for name, p in student.vit.named_parameters() if p.requires_grad} >= {"pos_embed"}
+    with pytest.raises(ModelError, match="Nothing would learn"):
+        student.unlock(["registers"])
