@@ -1,11 +1,14 @@
 """Tiny models, images and shards, in one place."""
 
 import io
+import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import open_clip
+import safetensors.torch
 import torch
 from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
@@ -88,3 +91,27 @@ def write_shard(path: Path, n: int = 4, seed: int = 0, width: int = 96, height: 
         path,
         [(f"{stem}_{i:04d}.jpg", jpeg_bytes(make_image(seed * 10_000 + i, width, height))) for i in range(n)],
     )
+
+
+def save_tiny_open_clip(path: Path, seed: int = 0, half: bool = True, **changes: object) -> str:
+    """A random CLIP in open_clip's hub layout at `path`; returns its model name.
+
+    64 px, patch 8, width 32, two layers, embeddings of 16, context of 16 tokens. `changes` to `model_cfg`.
+    """
+    config: dict = {
+        "embed_dim": 16,
+        "quick_gelu": True,
+        "vision_cfg": {"image_size": 64, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+    }
+    config |= changes
+    torch.manual_seed(seed)
+    clip = open_clip.CLIP(**{key: value for key, value in config.items() if key != "custom_text"})
+    weights = {k: v.half() if half else v for k, v in clip.state_dict().items()}
+    preprocess = {"size": 64, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": preprocess})
+    )
+    safetensors.torch.save_file(weights, path / "open_clip_model.safetensors")
+    return f"open_clip-dir:{path}"

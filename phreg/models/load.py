@@ -1,11 +1,10 @@
-"""Teachers by name: timm, open_clip, or a directory in timm's hub layout."""
+"""Teachers by name: timm, open_clip, or a directory in timm's or in open_clip's hub layout."""
 
 import copy
 from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
-import open_clip
 import timm
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
@@ -16,12 +15,14 @@ from phreg.config import TeacherConfig
 from phreg.errors import ModelError
 from phreg.fingerprint import digest_weights
 from phreg.models.backbone import Backbone, check_divides, has_projection, is_clip_like, square_patch
+from phreg.models.clip_directory import BUNDLED, PREFIX, is_clip_directory
+from phreg.models.clip_tower import Statistics, downloaded, tower_by_name, tower_of_directory
 from phreg.models.hub import read_hub_folder
 from phreg.models.position import resample_grid
 from phreg.models.weights import load_weights, read_state_dict
 
 Numbers = Sequence[float] | npt.NDArray[Any] | torch.Tensor
-_FORMS = "timm/NAME[.TAG], open_clip/NAME[:TAG] or local-dir:PATH"
+_FORMS = f"timm/NAME[.TAG], open_clip/NAME[:TAG], local-dir:PATH, {PREFIX}PATH or {BUNDLED}"
 
 
 def load_backbone(
@@ -35,8 +36,9 @@ def load_backbone(
     """A frozen ViT in eval mode that maps normalised images to dense features.
 
     Args:
-        model: a name (`timm/NAME[.TAG]`, `open_clip/NAME[:TAG]`, `local-dir:PATH`) or a timm
-            `VisionTransformer`, which is copied and left as it is.
+        model: a name or a timm `VisionTransformer`, which is copied and left as it is. Names are
+            `timm/NAME[.TAG]`, `open_clip/NAME[:TAG]`, `local-dir:PATH` (timm's hub layout),
+            `open_clip-dir:PATH` (open_clip's hub layout) and `phreg/small-clip` (the one we ship).
         checkpoint: fsspec URL of weights in timm's, DINOv2's or CLIP's naming; without one, a named
             model's weights are downloaded.
         image_size: pixels, one side or (H, W); the positional embedding is resampled to it once.
@@ -66,14 +68,13 @@ def load_teacher(config: TeacherConfig) -> Backbone:
     )
 
 
-Statistics = tuple[Sequence[float], Sequence[float]]
-
-
 def _named(name: str, checkpoint: str | None) -> tuple[VisionTransformer, Statistics | None]:
     if name.startswith("timm/"):
         return _from_timm(name.removeprefix("timm/"), checkpoint), None
     if name.startswith("open_clip/"):
-        return _from_open_clip(name.removeprefix("open_clip/"), checkpoint)
+        return tower_by_name(name.removeprefix("open_clip/"), checkpoint)
+    if is_clip_directory(name):
+        return tower_of_directory(name, checkpoint)
     if name.startswith("local-dir:"):
         return _from_directory(name.removeprefix("local-dir:"), checkpoint), None
     raise ModelError(f"Cannot tell what model {name!r} is", expected=_FORMS)
@@ -90,7 +91,7 @@ def _from_timm(name: str, checkpoint: str | None) -> VisionTransformer:
         kind = type(timm.create_model(name, pretrained=False))
     if not issubclass(kind, VisionTransformer):
         raise ModelError(f"timm's {name} is no plain ViT", "a VisionTransformer", kind.__name__)
-    vit = _downloaded(lambda: timm.create_model(name, pretrained=checkpoint is None), f"timm/{name}")
+    vit: Any = downloaded(lambda: timm.create_model(name, pretrained=checkpoint is None), f"timm/{name}")
     if checkpoint is not None:
         load_weights(vit, read_state_dict(checkpoint), checkpoint)
     # A CLIP tower fine-tuned on ImageNet has lost its projection. With a checkpoint of one's own, the tag
@@ -99,7 +100,8 @@ def _from_timm(name: str, checkpoint: str | None) -> VisionTransformer:
     tag = config.get("tag") if checkpoint is None else name.partition(".")[2]
     if isinstance(vit.head, nn.Linear) and (not has_projection(vit) or "ft_in" in (tag or "")):
         vit.reset_classifier(0)
-    return vit
+    tower: VisionTransformer = vit
+    return tower
 
 
 def _from_directory(path: str, checkpoint: str | None) -> VisionTransformer:
@@ -107,72 +109,6 @@ def _from_directory(path: str, checkpoint: str | None) -> VisionTransformer:
     source = checkpoint or path
     load_weights(vit, read_state_dict(checkpoint) if checkpoint else state, source)
     return vit
-
-
-def _from_open_clip(name: str, checkpoint: str | None) -> tuple[VisionTransformer, Statistics]:
-    name, _, tag = name.partition(":")
-    config = open_clip.get_model_config(name)
-    if config is None or "vision_cfg" not in config:
-        raise ModelError(f"open_clip has no model {name!r}", remedy="see open_clip.list_models()")
-    details = open_clip.get_pretrained_cfg(name, tag) or {} if tag else {}
-    if tag and not details:
-        tags = open_clip.list_pretrained_tags_by_model(name)
-        raise ModelError(f"open_clip has no weights {tag!r} for {name}", expected=f"one of {tags}")
-    if not tag and checkpoint is None:
-        raise ModelError(f"open_clip/{name} has no weights", remedy="add a :TAG, or give a checkpoint")
-    quick_gelu = bool(config.get("quick_gelu") or details.get("quick_gelu"))
-    vit = _build_clip_tower(name, config, quick_gelu)
-    if checkpoint is not None:
-        load_weights(vit, read_state_dict(checkpoint), checkpoint)
-    else:
-        clip = _downloaded(lambda: open_clip.create_model(name, pretrained=tag), f"open_clip/{name}:{tag}")
-        load_weights(vit, clip.state_dict(), f"open_clip/{name}:{tag}")
-    return vit, (details.get("mean") or OPENAI_CLIP_MEAN, details.get("std") or OPENAI_CLIP_STD)
-
-
-def _build_clip_tower(name: str, config: dict[str, Any], quick_gelu: bool) -> VisionTransformer:
-    """The image tower of an open_clip config as a timm ViT, its projection as the head."""
-    vision = config["vision_cfg"]
-    if "timm_model_name" in vision:
-        trunk: object = timm.create_model(vision["timm_model_name"], num_classes=0)
-        if isinstance(trunk, VisionTransformer):
-            return trunk
-    plain = "patch_size" in vision and isinstance(vision.get("layers"), int)
-    unusual = [key for key in ("attentional_pool", "no_ln_pre", "final_ln_after_pool") if vision.get(key)]
-    if not plain or unusual:
-        raise ModelError(
-            f"The image tower of open_clip/{name} is no plain ViT",
-            expected="a class-token ViT with patch_size, width and layers",
-            found=", ".join(unusual) or vision.get("timm_model_name", "another architecture"),
-        )
-    vit: Any = timm.create_model(
-        "vit_base_patch16_clip_224",
-        pretrained=False,
-        img_size=vision["image_size"],
-        patch_size=vision["patch_size"],
-        embed_dim=vision["width"],
-        depth=vision["layers"],
-        num_heads=vision["width"] // vision.get("head_width", 64),
-        mlp_ratio=vision.get("mlp_ratio", 4.0),
-        init_values=vision.get("ls_init_value"),
-        act_layer="quick_gelu" if quick_gelu else "gelu",
-        num_classes=config["embed_dim"],
-    )
-    tower: VisionTransformer = vit
-    return tower
-
-
-def _downloaded(fetch: Any, name: str) -> Any:
-    try:
-        return fetch()
-    except Exception as error:
-        raise ModelError(
-            f"Cannot get the weights of {name}",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
-            if str(error)
-            else repr(error),
-            remedy="check the network, or give `checkpoint:` with weights on disk or in a bucket",
-        ) from error
 
 
 def _resize(vit: VisionTransformer, image_size: int | tuple[int, int] | None) -> str | None:

@@ -1,0 +1,145 @@
+"""CLIP's image towers as timm ViTs: open_clip's models by name, and directories in open_clip's layout."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import open_clip
+import timm
+from timm.data import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from phreg.errors import CheckpointError, ModelError
+from phreg.models.clip_directory import ClipDirectory, read_clip_directory
+from phreg.models.weights import load_weights, read_state_dict
+
+T = TypeVar("T")
+Statistics = tuple[Sequence[float], Sequence[float]]
+_UNUSUAL = (
+    "attentional_pool", "no_ln_pre", "final_ln_after_pool", "norm_kwargs", "act_kwargs", "qk_norm",
+    "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc",
+)  # fmt: skip
+
+
+def tower_by_name(name: str, checkpoint: str | None) -> tuple[VisionTransformer, Statistics]:
+    """The image tower of `open_clip/NAME[:TAG]`, given as NAME[:TAG], with mean and std."""
+    name, tag, config, details = open_clip_model(name, checkpoint)
+    quick_gelu = bool(config.get("quick_gelu") or details.get("quick_gelu"))
+    vit = _build(f"open_clip/{name}", config, quick_gelu)
+    if checkpoint is not None:
+        load_weights(vit, read_state_dict(checkpoint), checkpoint)
+    else:
+        load_weights(vit, downloaded_weights(name, tag), f"open_clip/{name}:{tag}")
+    return vit, (details.get("mean") or OPENAI_CLIP_MEAN, details.get("std") or OPENAI_CLIP_STD)
+
+
+def tower_of_directory(model: str, checkpoint: str | None) -> tuple[VisionTransformer, Statistics]:
+    """The image tower of a CLIP in open_clip's hub layout, in float32, with mean and std."""
+    clip = read_clip_directory(model)
+    state = read_state_dict(checkpoint) if checkpoint else clip.weights()
+    if checkpoint is None:
+        _check_size(clip, state)
+    name = clip.config["vision_cfg"].get("timm_model_name")
+    if name is not None and not timm.is_model(str(name)):  # timm would take paths and hub names too
+        raise ModelError(f"timm has no model {name!r}, which {clip.folder.url} asks for")
+    vit = _build(model, clip.config, bool(clip.config["quick_gelu"]))
+    load_weights(vit, state, checkpoint or clip.source)
+    return vit, (clip.mean, clip.std)
+
+
+def open_clip_model(name: str, checkpoint: str | None) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
+    """NAME[:TAG] taken apart: name, tag, the model's config, what open_clip knows of the tag's weights."""
+    name, _, tag = name.partition(":")
+    schema = name.startswith(("hf-hub", "local-dir"))  # open_clip would download or read a path
+    config = None if schema else open_clip.get_model_config(name)
+    if config is None or "vision_cfg" not in config:
+        raise ModelError(f"open_clip has no model {name!r}", remedy="see open_clip.list_models()")
+    details = open_clip.get_pretrained_cfg(name, tag) or {} if tag else {}
+    if tag and not details:
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        raise ModelError(f"open_clip has no weights {tag!r} for {name}", expected=f"one of {tags}")
+    if not tag and checkpoint is None:
+        raise ModelError(f"open_clip/{name} has no weights", remedy="add a :TAG, or give a checkpoint")
+    return name, tag, config, details
+
+
+def downloaded_weights(name: str, tag: str) -> dict[str, Tensor]:
+    """The weights of both towers, downloaded, or read from open_clip's cache."""
+    clip = downloaded(lambda: open_clip.create_model(name, pretrained=tag), f"open_clip/{name}:{tag}")
+    state: dict[str, Tensor] = clip.state_dict()
+    return state
+
+
+def downloaded(fetch: Callable[[], T], name: str) -> T:
+    """What `fetch` gives. Raises `ModelError` that says what could not be had."""
+    try:
+        return fetch()
+    except Exception as error:
+        said = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}" if str(error) else repr(error)
+        raise ModelError(
+            f"Cannot get the weights of {name}",
+            found=said,
+            remedy="check the network, or give `checkpoint:` with weights on disk or in a bucket",
+        ) from error
+
+
+def _build(name: str, config: dict[str, Any], quick_gelu: bool) -> VisionTransformer:
+    """The image tower of an open_clip config as a timm ViT, its projection as the head."""
+    vision = config["vision_cfg"]
+    if vision.get("timm_model_name"):
+        trunk: object = timm.create_model(vision["timm_model_name"], num_classes=0)
+        if isinstance(trunk, VisionTransformer):
+            return trunk
+    plain = "patch_size" in vision and isinstance(vision.get("layers"), int)
+    unusual = [key for key in _UNUSUAL if vision.get(key)]
+    if not plain or unusual or vision.get("timm_model_name"):
+        raise ModelError(
+            f"The image tower of {name} is no plain ViT",
+            expected="a class-token ViT with patch_size, width and layers",
+            found=", ".join(unusual) or vision.get("timm_model_name") or "another architecture",
+        )
+    return _plain_vit(name, config["embed_dim"], vision, quick_gelu)
+
+
+def _plain_vit(name: str, out_dim: int, vision: dict[str, Any], quick_gelu: bool) -> VisionTransformer:
+    try:
+        vit: Any = timm.create_model(
+            "vit_base_patch16_clip_224",
+            pretrained=False,
+            img_size=vision["image_size"],
+            patch_size=vision["patch_size"],
+            embed_dim=vision["width"],
+            depth=vision["layers"],
+            num_heads=vision["width"] // vision.get("head_width", 64),
+            mlp_ratio=vision.get("mlp_ratio", 4.0),
+            init_values=vision.get("ls_init_value"),
+            act_layer="quick_gelu" if quick_gelu else "gelu",
+            num_classes=out_dim,
+        )
+    except (AssertionError, ArithmeticError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"Cannot build the image tower of {name}",
+            expected="a vision_cfg whose head_width divides its width",
+            found=f"{type(error).__name__}: {str(error)[:200]}",
+        ) from None
+    tower: VisionTransformer = vit
+    return tower
+
+
+def _check_size(clip: ClipDirectory, state: Mapping[str, Any]) -> None:
+    """A few bytes of config must not make us build a network that the weights cannot fill."""
+    vision = clip.config["vision_cfg"]
+    if vision.get("timm_model_name") or not isinstance(vision["layers"], int):
+        return
+    kernel = state.get("visual.conv1.weight")
+    blocks = {
+        found[1] for name in state if (found := re.match(r"visual\.transformer\.resblocks\.(\d+)\.", name))
+    }
+    width = int(kernel.shape[0]) if isinstance(kernel, Tensor) and kernel.ndim == 4 else None
+    if (width, len(blocks)) != (vision["width"], vision["layers"]):
+        raise CheckpointError(
+            f"The weights at {clip.source} do not fit their config",
+            expected=f"an image tower of width {vision['width']} with {vision['layers']} blocks",
+            found=f"width {width} with {len(blocks)} blocks",
+        )
