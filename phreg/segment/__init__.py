@@ -1,1 +1,17 @@
-"""Open-vocabulary segmentation: dense features and class names to label maps."""
+"""Open-vocabulary segmentation: dense features and class names to label maps, and their scores."""
+
+from phreg.segment.class_names import ClassEmbeddings, class_embeddings
+from phreg.segment.features import ViewPlan
+from phreg.segment.pamr import pamr
+from phreg.segment.segmenter import Segmenter
+from phreg.segment.whole_set import SegmentationScores, segment_set
+
+__all__ = [
+    "ClassEmbeddings",
+    "SegmentationScores",
+    "Segmenter",
+    "ViewPlan",
+    "class_embeddings",
+    "pamr",
+    "segment_set",
+]

@@ -1,0 +1,33 @@
+"""Sliding windows: cut from an image, and their maps put together again."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own idiom)
+from jaxtyping import Float
+from torch import Tensor
+
+Place = tuple[int, int]
+
+
+def cut(images: Float[Tensor, "B 3 H W"], places: Sequence[Place], size: Place) -> Float[Tensor, "BN 3 h w"]:
+    """Windows of `size` at `places` (top, left) of each image, image by image."""
+    height, width = size
+    windows = [images[..., top : top + height, left : left + width] for top, left in places]
+    return torch.stack(windows, 1).flatten(0, 1)
+
+
+def assemble(
+    maps: Float[Tensor, "N K h w"], places: Sequence[Place], window: Place, size: Place
+) -> Float[Tensor, "K H W"]:
+    """Coarse maps of windows, brought to their windows' pixels (bilinear) and averaged where they overlap."""
+    fine = F.interpolate(maps, size=window, mode="bilinear", align_corners=False)
+    if len(places) == 1:
+        return fine[0]
+    total = fine.new_zeros(fine.shape[1], *size)
+    count = fine.new_zeros(size)
+    for (top, left), part in zip(places, fine, strict=True):
+        where = (slice(top, top + window[0]), slice(left, left + window[1]))
+        total[:, *where] += part
+        count[where] += 1
+    return total / count
