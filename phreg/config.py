@@ -6,38 +6,27 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PositiveInt,
-    StringConstraints,
     ValidationError,
     field_validator,
     model_validator,
 )
 
 from phreg.errors import ConfigError, StorageError
+from phreg.section import Fraction, Name, PositiveFloat, ReadOut, Section
 from phreg.storage import read_url
 from phreg.types import HIGHER_IS_BETTER
 
-ReadOut = Literal["standard", "value", "csa", "naclip", "qq"]
 Precision = Literal["float32", "bfloat16"]
 Encoding = Literal["float32", "float16", "bfloat16", "int8"]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-PositiveFloat = Annotated[float, Field(gt=0)]
 MAX_CONFIG_BYTES = 1 << 20
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, unknown keys refused, NaN and Inf refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+Checked = TypeVar("Checked", bound=Section)
 
 
 class TeacherConfig(Section):
@@ -291,6 +280,11 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
 
     Raises `ConfigError` that names the file and every field that is wrong.
     """
+    return with_absolute_paths(parse_config(read_mapping(path, overrides), f"the config {path}"))
+
+
+def read_mapping(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """A YAML file as plain data, overrides applied, unchecked. Raises `ConfigError`."""
     try:
         raw = read_url(str(path))
     except StorageError as error:
@@ -306,22 +300,22 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
         raise ConfigError(f"The config {path} is not a mapping", "keys and values", type(data).__name__)
     for override in overrides:
         _apply_override(data, override)
-    return with_absolute_paths(parse_config(data, f"the config {path}"))
+    return data
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
     """Local paths made absolute: a Ray worker may have another working directory."""
     teacher = config.teacher
     changes = {
-        "images": tuple(map(_absolute, config.images)),
-        "validation": tuple(map(_absolute, config.validation)),
-        "output": _absolute(config.output),
-        "cache": config.cache and _absolute(config.cache),
-        "registry": config.registry and _absolute(config.registry),
+        "images": tuple(map(absolute, config.images)),
+        "validation": tuple(map(absolute, config.validation)),
+        "output": absolute(config.output),
+        "cache": config.cache and absolute(config.cache),
+        "registry": config.registry and absolute(config.registry),
         "teacher": teacher.model_copy(
             update={
                 "model": absolute_model(teacher.model),
-                "checkpoint": teacher.checkpoint and _absolute(teacher.checkpoint),
+                "checkpoint": teacher.checkpoint and absolute(teacher.checkpoint),
             }
         ),
     }
@@ -331,17 +325,22 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 def absolute_model(model: str) -> str:
     """A model's name, the path of a directory made absolute."""
     form, colon, path = model.partition(":")
-    return f"{form}:{_absolute(path)}" if colon and form in ("local-dir", "open_clip-dir") else model
+    return f"{form}:{absolute(path)}" if colon and form in ("local-dir", "open_clip-dir") else model
 
 
-def _absolute(place: str) -> str:
+def absolute(place: str) -> str:
     return place if "://" in place else os.path.abspath(os.path.expanduser(place))
 
 
 def parse_config(data: dict[str, Any], source: str = "the config") -> RunConfig:
     """Check plain data as a config. Raises `ConfigError` with one line a wrong field."""
+    return checked(RunConfig, data, source)
+
+
+def checked(section: type[Checked], data: dict[str, Any], source: str) -> Checked:
+    """Plain data as a section of this type. Raises `ConfigError` with one line a wrong field."""
     try:
-        return RunConfig.model_validate(data)
+        return section.model_validate(data)
     except ValidationError as error:
         details = [detail for detail in error.errors() if not _follows(detail)]
         raise ConfigError(

@@ -1,58 +1,69 @@
-"""The config of labelled evaluation: data sets, open-vocabulary segmentation, linear probes."""
+"""The config of a table: methods as rows; labelled data sets, measured two ways, as columns."""
 
-from typing import Literal
+from collections import Counter
+from typing import Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
-from phreg.config import Fraction, Name, PositiveFloat, Section
+from phreg.config import RunConfig
+from phreg.label_config import (
+    LabelledSetConfig,
+    ProbeColumn,
+    ProbeConfig,
+    SegmentationConfig,
+    SetColumn,
+    SetKind,
+)
+from phreg.section import Name, ReadOut, Section
 
-SetKind = Literal[
-    "voc21", "voc20", "context60", "context59", "coco_object", "coco_stuff",
-    "cityscapes", "ade20k", "nyu_depth", "folder",
-]  # fmt: skip
-
-
-class LabelledSetConfig(Section):
-    """A labelled data set on a local disk, in the folders that its official archive unpacks to."""
-
-    kind: SetKind
-    root: str = Field(description="folder that the archive was unpacked to")
-    split: str | None = Field(None, description="default: the set's validation split; `folder`: a subfolder")
-    images: PositiveInt | None = Field(None, description="only the first so many; default: all")
-    ignore: tuple[int, ...] = Field(
-        (), description="`folder`: label values that do not count, besides 255 (CamVid: 11)"
-    )
-
-
-class SegmentationConfig(Section):
-    """Open-vocabulary segmentation: from dense features and class names to label maps."""
-
-    short_side: PositiveInt | None = Field(
-        None, description="pixels the image's short side is resized to; default: the model's image size"
-    )
-    window: PositiveInt | None = Field(
-        None, description="side of sliding square windows in pixels; default: the whole image at once"
-    )
-    stride: PositiveInt | None = Field(None, description="between windows in pixels; default: half a window")
-    logit_scale: PositiveFloat = Field(40.0, description="cosine to logit, before the softmax")
-    background_threshold: Fraction | None = Field(
-        None, description="pixels whose best class has a lower probability are background; sets that have one"
-    )
-    pamr_steps: int = Field(0, ge=0, description="iterations of PAMR refinement; 0: none")
+__all__ = [
+    "LabelledSetConfig",
+    "ProbeColumn",
+    "ProbeConfig",
+    "SegmentationConfig",
+    "SetColumn",
+    "SetKind",
+    "TableConfig",
+    "TeacherRow",
+]
 
 
-class ProbeConfig(Section):
-    """A linear probe on frozen features, as DINOv2 trains them."""
-
-    epochs: PositiveInt = Field(20, description="passes over the cached training features")
-    batch_size: PositiveInt = Field(16, description="images a step")
-    learning_rate: PositiveFloat = Field(1e-3, description="AdamW, decaying to zero along a cosine")
-    weight_decay: float = Field(1e-4, ge=0)
-    seed: int = Field(0, description="of the head's start values and the order of images")
-
-
-class NamedSet(LabelledSetConfig):
-    """A labelled set with the name of its column, and its own segmentation settings."""
+class TeacherRow(Section):
+    """A method that trains nothing: the teacher under a read-out, its features averaged over views or not."""
 
     name: Name
-    segmentation: SegmentationConfig = SegmentationConfig()
+    read_out: ReadOut
+    views: PositiveInt = Field(1, description="1: one pass; more: the denoised teacher, so many passes")
+    max_shift: float = Field(0.15, ge=0, lt=1, description="as for targets")
+
+
+class TableConfig(Section):
+    """A table: the run that makes its students, its other rows, and its columns.
+
+    Students and targets are made once a seed, `seed` and every student's `seed` set to it; what several
+    tables share (targets, students, scores) is found in the run's cache and output and used again.
+    """
+
+    name: Name = Field(description="of the table's files")
+    title: str = Field("", description="a line above the table")
+    run: RunConfig
+    text: str | None = Field(
+        None, description="model whose text tower names the classes; default: the teacher's model"
+    )
+    teacher_rows: tuple[TeacherRow, ...] = Field((), description="rows before the students'")
+    sets: tuple[SetColumn, ...] = ()
+    probes: tuple[ProbeColumn, ...] = ()
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="mean and spread are over these")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        for what, items in (
+            ("rows", [*self.teacher_rows, *self.run.students]),
+            ("columns", [*self.sets, *self.probes]),
+            ("seeds", self.seeds),
+        ):
+            names = [getattr(item, "name", item) for item in items]
+            twice = [name for name, count in Counter(names).items() if count > 1]
+            if twice:
+                raise ValueError(f"two {what} are {twice[0]!r}; give each its own")
+        return self

@@ -22,8 +22,8 @@ from timm.layers import Attention
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from phreg.config import ReadOut
 from phreg.errors import ModelError
+from phreg.section import ReadOut
 
 READ_OUTS: tuple[str, ...] = get_args(ReadOut)
 NACLIP_STD = 5.0  # patches

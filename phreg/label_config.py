@@ -1,0 +1,72 @@
+"""The config of labelled evaluation: data sets, open-vocabulary segmentation, linear probes."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from phreg.section import Fraction, Name, PositiveFloat, Section
+
+SetKind = Literal[
+    "voc21", "voc20", "context60", "context59", "coco_object", "coco_stuff",
+    "cityscapes", "ade20k", "nyu_depth", "folder",
+]  # fmt: skip
+
+
+class LabelledSetConfig(Section):
+    """A labelled data set on a local disk, in the folders that its official archive unpacks to."""
+
+    kind: SetKind
+    root: str = Field(description="folder that the archive was unpacked to")
+    split: str | None = Field(None, description="default: the set's validation split; `folder`: a subfolder")
+    images: PositiveInt | None = Field(None, description="only the first so many; default: all")
+    ignore: tuple[int, ...] = Field(
+        (), description="`folder`: label values that do not count, besides 255 (CamVid: 11)"
+    )
+
+
+class SegmentationConfig(Section):
+    """Open-vocabulary segmentation: from dense features and class names to label maps."""
+
+    short_side: PositiveInt | None = Field(
+        None, description="pixels the image's short side is resized to; default: the model's image size"
+    )
+    window: PositiveInt | None = Field(
+        None, description="side of sliding square windows in pixels; default: the whole image at once"
+    )
+    stride: PositiveInt | None = Field(None, description="between windows in pixels; default: half a window")
+    logit_scale: PositiveFloat = Field(40.0, description="cosine to logit, before the softmax")
+    background_threshold: Fraction | None = Field(
+        None, description="pixels whose best class has a lower probability are background; sets that have one"
+    )
+    pamr_steps: int = Field(0, ge=0, description="iterations of PAMR refinement; 0: none")
+
+
+class ProbeConfig(Section):
+    """A linear probe on frozen features, as DINOv2 trains them."""
+
+    image_size: PositiveInt | None = Field(
+        None, description="side in pixels of the square all images are resized to; default: the model's"
+    )
+    epochs: PositiveInt = Field(20, description="passes over the cached training features")
+    batch_size: PositiveInt = Field(16, description="images a step")
+    learning_rate: PositiveFloat = Field(1e-3, description="AdamW, decaying to zero along a cosine")
+    weight_decay: float = Field(1e-4, ge=0)
+    max_depth: PositiveFloat = Field(10.0, description="of depth probes, in metres; larger ones do not count")
+    seed: int = Field(0, description="of the head's start values and the order of images")
+
+
+class SetColumn(LabelledSetConfig):
+    """Open-vocabulary segmentation of a labelled set: columns of mIoU and pixel accuracy."""
+
+    name: Name
+    segmentation: SegmentationConfig = SegmentationConfig()
+
+
+class ProbeColumn(Section):
+    """A linear probe: trained on one part of a labelled set, measured on another."""
+
+    name: Name
+    task: Literal["segmentation", "depth"]
+    train: LabelledSetConfig
+    test: LabelledSetConfig
+    probe: ProbeConfig = ProbeConfig()
