@@ -1,0 +1,42 @@
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from phreg.datasets.open import _READERS
+from phreg.errors import ConfigError
+from phreg.table_config import SetKind
+from tests.datasets.trees import opened
+
+
+def test_every_kind_has_a_reader() -> None:
+    assert set(_READERS) == set(get_args(SetKind))
+
+
+@pytest.mark.parametrize("kind", get_args(SetKind))
+def test_every_kind_refuses_an_empty_folder_with_its_layout(tmp_path: Path, kind: SetKind) -> None:
+    with pytest.raises(ConfigError, match="expected") as caught:
+        opened(kind, tmp_path)
+    assert str(tmp_path) in caught.value.found
+    assert "SPLIT" in caught.value.expected
+
+
+@pytest.mark.parametrize("kind", get_args(SetKind))
+def test_a_root_that_is_not_there(tmp_path: Path, kind: SetKind) -> None:
+    with pytest.raises(ConfigError, match="No such folder"):
+        opened(kind, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("kind", get_args(SetKind))
+@pytest.mark.parametrize("split", ["../other", "/etc", "a/../../b", "", "..", "a\\..\\b"])
+def test_splits_do_not_leave_the_root(tmp_path: Path, kind: SetKind, split: str) -> None:
+    with pytest.raises(ConfigError, match="`split` is no name"):
+        opened(kind, tmp_path, split=split)
+
+
+def test_ignore_is_for_folders(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`ignore` is for `folder`"):
+        opened("ade20k", tmp_path, ignore=(0,))
+    for value in (-1, 256):
+        with pytest.raises(ConfigError, match="no label"):
+            opened("folder", tmp_path, ignore=(value,))
