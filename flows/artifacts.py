@@ -18,7 +18,10 @@ def publish(report: RunReport) -> None:
     for outcome in report.students:
         name = artifact_key(f"{report.name}-{outcome.report.name}")
         verdict = "promoted" if outcome.registered.promoted else "not promoted"
-        create_markdown_artifact(key=f"{name}-gate", markdown=f"**{verdict}**: {outcome.registered.reason}")
+        gate = f"**{verdict}**: {outcome.registered.reason}"
+        if outcome.page is not None:
+            gate += f"\n\n[Report page](<{outcome.page.url}>)"
+        create_markdown_artifact(key=f"{name}-gate", markdown=gate)
         for url in figure_urls(outcome):
             data = read_url(url)
             if len(data) <= MAX_FIGURE_BYTES:

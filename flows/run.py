@@ -124,9 +124,15 @@ def _register(
         try:
             assessment = tasks.evaluate(config, prepared, report)
             registered = tasks.register_student(config, prepared, student, report, teacher, assessment)
-            outcomes.append(StudentOutcome(report, assessment, registered))
         except PhregError as error:
             failures[student.name] = str(error)
+            continue
+        page = None
+        try:
+            page = tasks.report_page(config, prepared, registered, assessment)
+        except PhregError as error:
+            failures[student.name] = f"registered, but without its report page: {error}"
+        outcomes.append(StudentOutcome(report, assessment, registered, page))
     return RunReport(config.name, made, teacher, tuple(outcomes), failures)
 
 

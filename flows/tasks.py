@@ -14,7 +14,7 @@ from phreg.distill.result import StudentReport
 from phreg.evaluate import Evaluation
 from phreg.execution.failures import is_mistake
 from phreg.execution.targets import TargetsReport
-from phreg.pipeline import assess, prepare, register, students, targets
+from phreg.pipeline import assess, page, prepare, register, students, targets
 from phreg.pipeline.prepare import Prepared
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -66,3 +66,10 @@ def register_student(
     assessment: assess.Assessment,
 ) -> register.Registered:
     return register.register_student(config, prepared, student, report, teacher, assessment)
+
+
+@task(name="report-page", task_run_name="report-page-{registered.name}", **_retried)
+def report_page(
+    config: RunConfig, prepared: Prepared, registered: register.Registered, assessment: assess.Assessment
+) -> page.PageReport:
+    return page.make_page(config, prepared, registered, assessment)

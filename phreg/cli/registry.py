@@ -1,4 +1,4 @@
-"""`phreg registry list|show|promote`."""
+"""`phreg registry list|show|report|promote`."""
 
 import argparse
 import json
@@ -20,6 +20,13 @@ def add(commands: Any) -> None:
     parser = add_command(
         actions, "show", show, "One version: measures, gate, lineage and how to load it; checks its files.",
         "phreg registry show runs/demo/registry demo champion",
+    )  # fmt: skip
+    _add_registry(parser)
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("version", metavar="VERSION", help="number or alias")
+    parser = add_command(
+        actions, "report", report, "Where a version has its report page; writes it if it is not up to date.",
+        "phreg registry report runs/demo/registry demo champion",
     )  # fmt: skip
     _add_registry(parser)
     parser.add_argument("model", metavar="MODEL")
@@ -85,6 +92,14 @@ def show(options: argparse.Namespace) -> int:
     print("\nlineage:")
     print(json.dumps(json.loads(entry.read("lineage.json")), indent=2))
     print(f"\nload it: see {entry.folder.url_of('README.md')}")
+    return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    from phreg.pipeline.page import write_page
+
+    registry = _open(options)
+    print(write_page(registry, registry.entry(options.model, options.version)).url)
     return 0
 
 

@@ -67,6 +67,10 @@ def show_report(report: Any, path: str, overrides: list[str]) -> None:
     for outcome in report.students:
         verdict = "promoted" if outcome.registered.promoted else "not promoted"
         print(f"  {outcome.report.name}: {verdict}: {outcome.registered.reason}")
+    print()
+    for outcome in report.students:
+        if outcome.page is not None:
+            print(f"report: {outcome.page.url}")
     best = best_student(report, load_config(path, overrides))
     if best is not None:
         print(f"\nload {best.report.name}, the best student, with stock timm:\n")

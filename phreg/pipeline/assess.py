@@ -31,19 +31,19 @@ class Assessment:
 
 
 def assess_teacher(config: RunConfig, prepared: Prepared) -> Evaluation:
-    return _on_cluster(config, _evaluate, config, prepared, None)
+    return on_cluster(config, _evaluate, config, prepared, None)
 
 
 def assess_model(config: RunConfig, prepared: Prepared, model_url: str) -> Evaluation:
     """Of a model in timm's hub layout, for instance the champion, on this run's held-out crops."""
-    return _on_cluster(config, _evaluate, config, prepared, model_url)
+    return on_cluster(config, _evaluate, config, prepared, model_url)
 
 
 def assess_student(config: RunConfig, prepared: Prepared, report: StudentReport) -> Assessment:
     evaluation = assess_model(config, prepared, f"{report.url}/model")
     drawn, passes = drawn_figures(report), 0
     if LOSS_FIGURE not in drawn:  # it is written last
-        passes = _on_cluster(config, _draw, config, prepared, report)
+        passes = on_cluster(config, _draw, config, prepared, report)
         drawn = drawn_figures(report)
     return Assessment(evaluation, drawn, passes)
 
@@ -54,16 +54,18 @@ def drawn_figures(report: StudentReport) -> tuple[str, ...]:
     return tuple(item.path for item in listed if item.path.endswith(".png"))
 
 
-def _on_cluster(config: RunConfig, function, *arguments):  # type: ignore[no-untyped-def]
+def on_cluster(config: RunConfig, function, *arguments):  # type: ignore[no-untyped-def]
+    """`function(*arguments)` where a teacher has room."""
     gpus = min(1.0, config.generation.gpus_per_actor)
     return run_remote(function, *arguments, num_cpus=config.generation.cpus_per_actor, num_gpus=gpus)
 
 
-def _device() -> str:
+def local_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _store(config: RunConfig, prepared: Prepared) -> TargetStore:
+def reference_store(config: RunConfig, prepared: Prepared) -> TargetStore:
+    """The targets that models are measured against."""
     return TargetStore.open(Folder(config.cache_url), prepared.targets[config.reference_targets])
 
 
@@ -74,11 +76,11 @@ def _model(config: RunConfig, model_url: str | None) -> Backbone:
 def _evaluate(config: RunConfig, prepared: Prepared, model_url: str | None) -> Evaluation:
     return evaluate_model(
         _model(config, model_url),
-        _store(config, prepared),
+        reference_store(config, prepared),
         list(prepared.validation),
         config.evaluation,
         seed=config.seed,
-        device=_device(),
+        device=local_device(),
         folder=Folder(config.output) / "evaluations",
     )
 
@@ -88,10 +90,12 @@ def _draw(config: RunConfig, prepared: Prepared, report: StudentReport) -> int:
 
     Returns the number of forward passes the teacher made.
     """
-    folder, device, passes = Folder(report.url), _device(), 0
+    folder, device, passes = Folder(report.url), local_device(), 0
     figures = folder / FIGURES
     if config.evaluation.figures:
-        crops = held_out(_store(config, prepared), list(prepared.validation), config.evaluation.figures)
+        crops = held_out(
+            reference_store(config, prepared), list(prepared.validation), config.evaluation.figures
+        )
         models = [load_teacher(config.teacher).to(device), load_student(f"{report.url}/model").to(device)]
         for i, (key, crop) in enumerate(zip(crops.keys, crops.crops, strict=True)):
             batch = torch.from_numpy(crop)[None].to(device)

@@ -9,6 +9,7 @@ from phreg.evaluate import Evaluation
 from phreg.execution.targets import TargetsReport
 from phreg.models import load_student, timm_snippet
 from phreg.pipeline.assess import FIGURES, Assessment
+from phreg.pipeline.page import PageReport
 from phreg.pipeline.register import Registered
 from phreg.storage import Folder
 from phreg.types import HIGHER_IS_BETTER
@@ -29,6 +30,7 @@ class StudentOutcome:
     report: StudentReport
     assessment: Assessment
     registered: Registered
+    page: PageReport | None = None
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,11 @@ class RunReport:
 
     @property
     def teacher_forward_passes(self) -> int:
-        """Forward passes of the teacher that this run made: for targets, to measure it, for figures."""
+        """Forward passes of the teacher that this run made: for targets, to measure it, for pictures."""
         targets = sum(report.forward_passes for report in self.targets.values())
         figures = sum(outcome.assessment.teacher_forward_passes for outcome in self.students)
-        return targets + self.teacher.forward_passes + figures
+        pages = sum(outcome.page.teacher_forward_passes for outcome in self.students if outcome.page)
+        return targets + self.teacher.forward_passes + figures + pages
 
 
 def table(report: RunReport) -> list[Row]:

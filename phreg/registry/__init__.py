@@ -6,9 +6,10 @@ from phreg.registry.entry import Entry, EntryRecord, StoredFile
 from phreg.registry.gate import Verdict, judge
 from phreg.registry.lineage import lineage
 from phreg.registry.promotion import Promotion
-from phreg.registry.registry import Registry
+from phreg.registry.registry import REPORT_FILE, Registry
 
 __all__ = [
+    "REPORT_FILE",
     "Decision",
     "Entry",
     "EntryRecord",

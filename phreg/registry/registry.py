@@ -4,6 +4,7 @@
     <model>/<version>/...             timm's hub layout, metrics, lineage, curve, card, figures
     <model>/<version>/entry.json      written last: sizes and digests of all of it
     <model>/<version>/decision.json   what the gate said about it, afterwards
+    <model>/<version>/report.html     the report page, and in report/ its sections: made from all of it
 
 A version without `entry.json` was interrupted: readers do not see it and its number is not used again.
 """
@@ -28,8 +29,9 @@ from phreg.registry.promotion import Promotion
 from phreg.storage import Folder
 
 CLAIM_FILE, METRICS_FILE, LINEAGE_FILE = "claim.json", "metrics.json", "lineage.json"
+REPORT_FILE = "report.html"
 REQUIRED_FILES = ("config.json", "model.safetensors")
-OWN_FILES = (RECORD_FILE, CLAIM_FILE, METRICS_FILE, LINEAGE_FILE, DECISION_FILE)
+OWN_FILES = (RECORD_FILE, CLAIM_FILE, METRICS_FILE, LINEAGE_FILE, DECISION_FILE, REPORT_FILE)
 _RECORD_PATH = re.compile(rf"(?P<model>[^/]+)/(?P<version>\d+)/{re.escape(RECORD_FILE)}")
 _CLAIM_PATH = re.compile(rf"[^/]+/(?P<version>\d+)/{re.escape(CLAIM_FILE)}")
 

@@ -1,0 +1,88 @@
+"""Arrays as small pictures: one pixel a patch where the page enlarges them."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib import colormaps
+from PIL import Image
+
+from phreg.page.content import Swatch
+from phreg.page.palette import class_colour
+from phreg.scores import IGNORE
+
+HEAT_MAP = "viridis"
+LOSSLESS_SIDE = 160
+"""Images up to this many pixels a side stay PNG; larger ones are JPEG, a tenth of the size."""
+LARGEST_SIDE = 640
+JPEG_QUALITY = 88
+
+
+def photo(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
+    """An image for the page: PNG if it is small, else JPEG of at most `LARGEST_SIDE` pixels a side."""
+    picture = Image.fromarray(image)
+    if max(picture.size) <= LOSSLESS_SIDE:
+        return _png(picture)
+    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return buffer.getvalue()
+
+
+def colour_png(colours: Float[np.ndarray, "h w 3"]) -> bytes:
+    """Colours in [0, 1], a pixel a patch. Raises `ValueError` for values that are not finite."""
+    return _png(Image.fromarray(_bytes(colours)))
+
+
+def heat_png(fractions: Float[np.ndarray, "h w"]) -> bytes:
+    """Numbers in [0, 1] on the page's colour scale, a pixel a patch. Raises `ValueError`."""
+    if not np.isfinite(fractions).all():
+        raise ValueError("a heat map has values that are not finite")
+    return _png(Image.fromarray(_bytes(colormaps[HEAT_MAP](np.clip(fractions, 0, 1))[..., :3])))
+
+
+def heat_stops(count: int = 32) -> list[str]:
+    """Colours (`#rrggbb`) of the scale of `heat_png` at even distances from 0 to 1."""
+    scale = _bytes(colormaps[HEAT_MAP](np.linspace(0, 1, count))[None, :, :3])[0]
+    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in scale]
+
+
+def label_map_png(labels: UInt8[np.ndarray, "H W"], classes: Sequence[str]) -> bytes:
+    """A label map in the colours of its classes; pixels labelled 255 are transparent.
+
+    Raises `ValueError` for a label that is no class, and for more than 255 classes.
+    """
+    if len(classes) > IGNORE:
+        raise ValueError(f"{len(classes)} classes are more than the {IGNORE} of a label map")
+    known = (labels < len(classes)) | (labels == IGNORE)
+    if not known.all():
+        raise ValueError(f"a label is {labels[~known].max()}, but there are {len(classes)} classes")
+    picture = Image.frombytes("P", labels.shape[::-1], labels.tobytes())
+    table = np.zeros((256, 3), np.uint8)
+    for index, name in enumerate(classes):
+        table[index] = _rgb(class_colour(index, name))
+    picture.putpalette(table.tobytes())
+    return _png(picture, transparency=IGNORE)
+
+
+def swatches(classes: Sequence[str], *maps: UInt8[np.ndarray, "H W"]) -> tuple[Swatch, ...]:
+    """The legend of label maps: the classes that occur in any of them, in order of their index."""
+    seen = {int(index) for labels in maps for index in np.unique(labels)}
+    return tuple(Swatch(class_colour(i, name), name) for i, name in enumerate(classes) if i in seen)
+
+
+def _bytes(colours: Float[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    if not np.isfinite(colours).all():
+        raise ValueError("a picture has values that are not finite")
+    return np.rint(np.clip(colours, 0, 1) * 255).astype(np.uint8)
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def _png(picture: Image.Image, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True, **options)
+    return buffer.getvalue()
