@@ -13,6 +13,7 @@ from jaxtyping import install_import_hook
 _CHECKED = [
     "phreg.cache.encodings",
     "phreg.data.crops",
+    "phreg.datasets",
     "phreg.denoise",
     "phreg.distill.loss",
     "phreg.distill.samples",
@@ -20,6 +21,7 @@ _CHECKED = [
     "phreg.evaluate",
     "phreg.generate",
     "phreg.models",
+    "phreg.segment",
 ]
 _hook = install_import_hook(_CHECKED, "beartype.beartype")
 

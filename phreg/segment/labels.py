@@ -12,7 +12,7 @@ from torch import Tensor
 MAX_VALUES = 1 << 24  # of a map with all names, in memory at once
 
 
-def probabilities(
+def class_probabilities(
     cosines: Float[Tensor, "names H W"], owner: Int[Tensor, "names"], classes: int, scale: float
 ) -> Float[Tensor, "K H W"]:
     """The probability of each class's likeliest name. Their sum is below 1 where classes have several."""
@@ -22,7 +22,7 @@ def probabilities(
     return out.scatter_reduce_(0, index, of_name, "amax", include_self=False)
 
 
-def labels(
+def class_labels(
     cosines: Float[Tensor, "names H W"],
     owner: Int[Tensor, "names"],
     scale: float,

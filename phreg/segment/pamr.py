@@ -7,9 +7,11 @@ authors' code).
 Neighbours are the eight around a pixel at each of several distances.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 
 import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own idiom)
 from jaxtyping import Float
 from torch import Tensor
 
@@ -29,33 +31,35 @@ def pamr(
 
     A mean of neighbours: constants stay, and so do sums over K. Beyond the border lies its last pixel.
     """
-    offsets = [(dy * d, dx * d) for d in dilations for dy, dx in _AROUND]
-    weights = affinities(image, offsets, centres=len(dilations))
+    weights = affinities(image, dilations)
     for _ in range(steps):
         mixed = torch.zeros_like(scores)
-        for weight, offset in zip(weights, offsets, strict=True):
-            mixed.addcmul_(weight, shifted(scores, offset))
+        for weight, neighbour in zip(weights, neighbours(scores, dilations), strict=True):
+            mixed.addcmul_(weight, neighbour)
         scores = mixed
     return scores
 
 
 def affinities(
-    image: Float[Tensor, "channels H W"], offsets: Sequence[tuple[int, int]], centres: int = 1
+    image: Float[Tensor, "channels H W"], dilations: Sequence[int] = DILATIONS
 ) -> Float[Tensor, "neighbours H W"]:
-    """The weight of each neighbour at each pixel; they sum to one.
+    """The weight of each neighbour at each pixel, in the order of `neighbours`; they sum to one.
 
-    In sigma the pixel itself counts `centres` times (once a dilation, as in the authors' code).
+    In sigma the pixel itself counts once a dilation, as in the authors' code.
     """
-    around = torch.stack([shifted(image, offset) for offset in offsets])
-    sigma = torch.cat([around, image.expand(centres, -1, -1, -1)]).std(0)
-    distance = (around - image).abs() / (TEMPERATURE * sigma + _TINY)
-    return (-distance.mean(1)).softmax(0)
+    total: Tensor = torch.zeros(())
+    for channel in image:  # one at a time: all neighbours of all channels would fill the memory
+        around = torch.cat(list(neighbours(channel[None], dilations)))
+        sigma = torch.cat([around, channel.expand(len(dilations), -1, -1)]).std(0)
+        total = total + (around - channel).abs() / (TEMPERATURE * sigma + _TINY)
+    return (-total / len(image)).softmax(0)
 
 
-def shifted(maps: Float[Tensor, "K H W"], offset: tuple[int, int]) -> Float[Tensor, "K H W"]:
-    """`out[y, x] = maps[y + dy, x + dx]`, coordinates clamped to the image."""
-    rows, columns = (
-        (torch.arange(side, device=maps.device) + by).clamp(0, side - 1)
-        for side, by in zip(maps.shape[1:], offset, strict=True)
-    )
-    return maps[:, rows][:, :, columns]
+def neighbours(maps: Float[Tensor, "K H W"], dilations: Sequence[int]) -> Iterator[Float[Tensor, "K H W"]]:
+    """The maps moved by each offset (`out[y, x] = maps[y + dy, x + dx]`), views of one padded copy."""
+    height, width = maps.shape[1:]
+    reach = max(dilations)
+    padded = F.pad(maps, (reach, reach, reach, reach), mode="replicate")
+    for dilation, (dy, dx) in product(dilations, _AROUND):
+        top, left = reach + dy * dilation, reach + dx * dilation
+        yield padded[:, top : top + height, left : left + width]

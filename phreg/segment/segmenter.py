@@ -1,5 +1,6 @@
 """`Segmenter`: images to label maps, with a backbone and the embeddings of class names."""
 
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -12,7 +13,7 @@ from phreg.errors import ConfigError, ModelError
 from phreg.models import Backbone
 from phreg.segment.features import ViewPlan, patch_cosines
 from phreg.segment.geometry import Size, check_windows, input_size, origins
-from phreg.segment.labels import bands, labels, probabilities, rows_at
+from phreg.segment.labels import bands, class_labels, class_probabilities, rows_at
 from phreg.segment.pamr import pamr
 from phreg.segment.windows import assemble, cut
 from phreg.table_config import SegmentationConfig
@@ -82,11 +83,12 @@ class Segmenter:
     ) -> Float[np.ndarray, "K h w"]:
         """Of each class, the probability of its likeliest name at each pixel, all in memory at once."""
         out = size or (image.shape[0], image.shape[1])
-        cosines = self._refined(self._maps(image[None])[0], image, out)
-        return probabilities(cosines, self.owner, self.classes, self.settings.logit_scale).cpu().numpy()
+        cosines = self._refined(next(self._maps(image[None])), image, out)
+        scale = self.settings.logit_scale
+        return class_probabilities(cosines, self.owner, self.classes, scale).cpu().numpy()
 
-    def _maps(self, images: UInt8[np.ndarray, "B H W 3"]) -> list[Float[Tensor, "names H W"]]:
-        """Cosines at the pixels of the input, an image at a time."""
+    def _maps(self, images: UInt8[np.ndarray, "B H W 3"]) -> Iterator[Float[Tensor, "names y x"]]:
+        """Cosines at the pixels of the input, one image after the other."""
         inputs = self._inputs(images)
         height, width = inputs.shape[-2:]
         side = self.settings.window or max(height, width)
@@ -95,9 +97,9 @@ class Segmenter:
         places = list(product(origins(height, window[0], stride), origins(width, window[1], stride)))
         coarse = patch_cosines(self.backbone, cut(inputs, places, window), self.embeddings, self.views)
         of_image = coarse.unflatten(0, (len(images), len(places)))
-        return [assemble(maps, places, window, (height, width)) for maps in of_image]
+        yield from (assemble(maps, places, window, (height, width)) for maps in of_image)
 
-    def _inputs(self, images: UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
+    def _inputs(self, images: UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B 3 y x"]:
         own = (images.shape[1], images.shape[2])
         wanted = self.settings.short_side or min(self.backbone.image_size)
         size = input_size(own, wanted, self.backbone.patch_size)
@@ -105,14 +107,16 @@ class Segmenter:
         return self.backbone.normalize(resized(pixels, size))
 
     def _labels(self, maps: Tensor, image: UInt8[np.ndarray, "H W 3"], size: Size) -> UInt8[Tensor, "h w"]:
-        scale, threshold = self.settings.logit_scale, self.settings.background_threshold
         if self.settings.pamr_steps:
-            return labels(self._refined(maps, image, size), self.owner, scale, threshold, self.background)
-        parts = [
-            labels(rows_at(maps, size, first, last), self.owner, scale, threshold, self.background)
-            for first, last in bands(len(maps), size)
-        ]
+            return self._compare(self._refined(maps, image, size))
+        parts = [self._compare(rows_at(maps, size, *rows)) for rows in bands(len(maps), size)]
         return torch.cat(parts)
+
+    def _compare(self, cosines: Float[Tensor, "names h w"]) -> UInt8[Tensor, "h w"]:
+        settings = self.settings
+        return class_labels(
+            cosines, self.owner, settings.logit_scale, settings.background_threshold, self.background
+        )
 
     def _refined(
         self, maps: Tensor, image: UInt8[np.ndarray, "H W 3"], size: Size

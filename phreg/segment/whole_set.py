@@ -32,7 +32,7 @@ class SegmentationScores(BaseModel):
 def segment_set(
     segmenter: Segmenter, labelled_set: LabelledSet, on_progress: Progress | None = None
 ) -> SegmentationScores:
-    """Segment every image at the size of its labels and count all pixels in one confusion matrix.
+    """Segment every image at its own size and count all pixels in one confusion matrix.
 
     An image that cannot be read or segmented is left out and named in `skipped`. Raises `DataError` if
     none is left or no pixel's label counts, `ConfigError` if the segmenter is for other classes.
@@ -78,7 +78,7 @@ def _batches(labelled_set: LabelledSet, skipped: dict[str, str]) -> Iterator[lis
         if image.labels is None:
             skipped[image.key] = "it has no labels"
             continue
-        if batch and (len(batch) == IMAGES_PER_BATCH or _sizes(image) != _sizes(batch[0])):
+        if batch and (len(batch) == IMAGES_PER_BATCH or image.image.shape != batch[0].image.shape):
             yield batch
             batch = []
         batch.append(image)
@@ -86,27 +86,22 @@ def _batches(labelled_set: LabelledSet, skipped: dict[str, str]) -> Iterator[lis
         yield batch
 
 
-def _sizes(image: LabelledImage) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    assert image.labels is not None
-    return image.image.shape, image.labels.shape
-
-
 def _count(
     segmenter: Segmenter, batch: list[LabelledImage], matrix: ConfusionMatrix, skipped: dict[str, str]
 ) -> int:
     """Add a batch to the matrix; gives how many images could be measured."""
-    labels = np.stack([image.labels for image in batch if image.labels is not None])
     try:
-        predicted = segmenter.predict_batch(np.stack([image.image for image in batch]), labels.shape[1:])
+        predicted = segmenter.predict_batch(np.stack([image.image for image in batch]))
     except (DataError, NonFiniteError) as error:
         if len(batch) > 1:  # the others are sound
             return sum(_count(segmenter, [image], matrix, skipped) for image in batch)
         skipped[batch[0].key] = str(error)
         return 0
     measured = 0
-    for image, guess, true in zip(batch, predicted, labels, strict=True):
+    for image, guess in zip(batch, predicted, strict=True):
+        assert image.labels is not None
         try:
-            matrix.add(guess, true)
+            matrix.add(guess, image.labels)
             measured += 1
         except ValueError as error:
             skipped[image.key] = str(error)

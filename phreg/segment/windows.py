@@ -21,13 +21,10 @@ def assemble(
     maps: Float[Tensor, "N K h w"], places: Sequence[Place], window: Place, size: Place
 ) -> Float[Tensor, "K H W"]:
     """Coarse maps of windows, brought to their windows' pixels (bilinear) and averaged where they overlap."""
-    fine = F.interpolate(maps, size=window, mode="bilinear", align_corners=False)
-    if len(places) == 1:
-        return fine[0]
-    total = fine.new_zeros(fine.shape[1], *size)
-    count = fine.new_zeros(size)
-    for (top, left), part in zip(places, fine, strict=True):
+    total = maps.new_zeros(maps.shape[1], *size)
+    count = maps.new_zeros(size)
+    for (top, left), coarse in zip(places, maps, strict=True):
         where = (slice(top, top + window[0]), slice(left, left + window[1]))
-        total[:, *where] += part
+        total[:, *where] += F.interpolate(coarse[None], size=window, mode="bilinear", align_corners=False)[0]
         count[where] += 1
     return total / count
