@@ -6,7 +6,7 @@ from phreg.datasets.label_map import without_zero
 from phreg.datasets.layout import find_folder, list_files, require_same
 from phreg.datasets.names import official_names
 from phreg.datasets.paired import Pair, PairedSet
-from phreg.table_config import LabelledSetConfig
+from phreg.label_config import LabelledSetConfig
 
 _LAYOUT = "ADEChallengeData2016/ with images/SPLIT/KEY.jpg and annotations/SPLIT/KEY.png (SPLIT: validation)"
 _PLACES = ("", "ADEChallengeData2016", "ade/ADEChallengeData2016")

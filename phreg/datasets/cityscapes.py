@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from phreg.datasets.label_map import LabelMap
-from phreg.datasets.layout import find_folder, list_files, missing, require_same
+from phreg.datasets.layout import entries, find_folder, list_files, missing, require_same
 from phreg.datasets.names import official_names
 from phreg.datasets.paired import Pair, PairedSet
-from phreg.table_config import LabelledSetConfig
+from phreg.label_config import LabelledSetConfig
 
 _LAYOUT = (
     "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png and gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png (SPLIT: val)"
@@ -35,7 +35,7 @@ def open_cityscapes(config: LabelledSetConfig, root: Path) -> PairedSet:
 
 def _list(folder: Path, suffix: str) -> dict[str, Path]:
     """Files of all cities by their name without the suffix, which starts with the city."""
-    cities = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    cities = [path for path in entries(folder) if path.is_dir()]
     if not cities:
         raise missing([folder / "CITY"], _LAYOUT)
     return {

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from phreg.datasets.label_map import LabelMap
-from phreg.datasets.layout import list_files, missing, require_same
+from phreg.datasets.layout import entries, list_files, missing, require_same
 from phreg.datasets.names import official_names
 from phreg.datasets.paired import Pair, PairedSet
+from phreg.label_config import LabelledSetConfig
 from phreg.scores import IGNORE
-from phreg.table_config import LabelledSetConfig
 
 _LAYOUT = (
     "SPLIT (val2017) as [images/]SPLIT/ID.jpg, and its pixel maps as ID.png (as published) or "
@@ -56,6 +56,6 @@ def _find(root: Path, places: tuple[str, ...], split: str, suffixes: tuple[str, 
     """The files of the first place that has any."""
     folders = [root / place.format(split) for place in places]
     for folder in folders:
-        if folder.is_dir() and any(path.suffix.lower() in suffixes for path in folder.iterdir()):
+        if any(path.suffix.lower() in suffixes for path in entries(folder)):
             return list_files(folder, suffixes, _LAYOUT)
     raise missing([folder / f"*{suffixes[0]}" for folder in folders], _LAYOUT)

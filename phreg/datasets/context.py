@@ -9,7 +9,7 @@ from phreg.datasets.names import official_names
 from phreg.datasets.paired import PairedSet
 from phreg.datasets.reading import read_index_mask
 from phreg.datasets.voc import split_keys, voc_pairs
-from phreg.table_config import LabelledSetConfig
+from phreg.label_config import LabelledSetConfig
 
 _LAYOUT = (
     "[VOCdevkit/]VOC2010/ with JPEGImages/KEY.jpg, and either trainval/KEY.mat (as published) and "

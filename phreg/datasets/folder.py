@@ -7,7 +7,7 @@ from phreg.datasets.layout import list_files, missing, require_same
 from phreg.datasets.names import read_names
 from phreg.datasets.paired import ClassNames, Pair, PairedSet
 from phreg.errors import ConfigError
-from phreg.table_config import LabelledSetConfig
+from phreg.label_config import LabelledSetConfig
 
 _LAYOUT = (
     "ROOT[/SPLIT]/images/NAME.(jpg|jpeg|png|webp) with labels/NAME.png (8-bit class indices), depth/NAME.png "

@@ -28,6 +28,19 @@ def missing(looked_for: Iterable[Path], layout: str) -> ConfigError:
     )
 
 
+def entries(folder: Path) -> list[Path]:
+    """What is in a folder, sorted, hidden entries left out; nothing if there is no such folder.
+
+    Raises `DataError` for one that may not be read.
+    """
+    if not folder.is_dir():
+        return []
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"Cannot read the folder {folder}", found=error.strerror or "") from None
+
+
 def list_files(folder: Path, suffixes: tuple[str, ...], layout: str) -> dict[str, Path]:
     """Files by name without suffix, sorted; hidden files left out.
 
@@ -37,9 +50,9 @@ def list_files(folder: Path, suffixes: tuple[str, ...], layout: str) -> dict[str
     if not folder.is_dir():
         raise missing([folder], layout)
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in entries(folder):
         suffix = next((end for end in suffixes if path.name.lower().endswith(end)), None)
-        if suffix is None or path.name.startswith("."):
+        if suffix is None:
             continue
         key = path.name[: -len(suffix)]
         if key in found:

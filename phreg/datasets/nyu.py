@@ -5,10 +5,10 @@ Which depths count (1e-3 to 10 m, the Eigen crop) is the probe's to say: all mea
 
 from pathlib import Path
 
-from phreg.datasets.layout import find_folder, inside, list_files, missing, read_split, require_same
+from phreg.datasets.layout import entries, find_folder, inside, list_files, missing, read_split, require_same
 from phreg.datasets.paired import Pair, PairedSet
 from phreg.errors import DataError
-from phreg.table_config import LabelledSetConfig
+from phreg.label_config import LabelledSetConfig
 
 _LAYOUT = (
     "one of: nyu_SPLIT.txt or nyudepthv2_SPLIT_files_with_gt.txt with lines `SCENE/rgb_N.jpg "
@@ -78,21 +78,19 @@ def _scenes(root: Path, places: tuple[str, ...]) -> list[Pair]:
     if base is None:
         raise missing([root / place for place in places], _LAYOUT)
     pairs = []
-    for scene in sorted(path for path in base.iterdir() if path.is_dir()):
-        images = {
-            key.removeprefix(_IMAGE): path
-            for key, path in list_files(scene, (".jpg",), _LAYOUT).items()
-            if key.startswith(_IMAGE)
-        }
-        depths = {
-            key.removeprefix(_DEPTH): path
-            for key, path in list_files(scene, (".png",), _LAYOUT).items()
-            if key.startswith(_DEPTH)
-        }
-        if not images or not depths:
-            raise missing([scene / "rgb_*.jpg", scene / "sync_depth_*.png"], _LAYOUT)
+    for scene in (path for path in entries(base) if path.is_dir()):
+        images, depths = _numbered(scene, _IMAGE, ".jpg"), _numbered(scene, _DEPTH, ".png")
         require_same(images, depths, "a depth map")
         pairs += [Pair(f"{scene.name}_{key}", images[key], depth=depths[key]) for key in images]
     if not pairs:
         raise missing([base / "SCENE"], _LAYOUT)
     return pairs
+
+
+def _numbered(scene: Path, prefix: str, suffix: str) -> dict[str, Path]:
+    """The files of a scene by their number."""
+    files = list_files(scene, (suffix,), _LAYOUT)
+    found = {key.removeprefix(prefix): path for key, path in files.items() if key.startswith(prefix)}
+    if not found:
+        raise missing([scene / f"{prefix}*{suffix}"], _LAYOUT)
+    return found

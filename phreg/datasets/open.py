@@ -12,8 +12,8 @@ from phreg.datasets.folder import open_folder
 from phreg.datasets.nyu import open_nyu
 from phreg.datasets.voc import open_voc
 from phreg.errors import ConfigError
+from phreg.label_config import LabelledSetConfig, SetKind
 from phreg.scores import IGNORE
-from phreg.table_config import LabelledSetConfig, SetKind
 
 _READERS: Mapping[SetKind, Callable[[LabelledSetConfig, Path], LabelledSet]] = {
     "voc21": open_voc,

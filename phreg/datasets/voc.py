@@ -6,7 +6,7 @@ from phreg.datasets.label_map import as_stored, without_zero
 from phreg.datasets.layout import find_folder, inside, list_files, read_split, require
 from phreg.datasets.names import official_names
 from phreg.datasets.paired import Pair, PairedSet
-from phreg.table_config import LabelledSetConfig
+from phreg.label_config import LabelledSetConfig
 
 _LAYOUT = (
     "[VOCdevkit/]VOC2012/ with JPEGImages/KEY.jpg, SegmentationClass/KEY.png and "

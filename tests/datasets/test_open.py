@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 from typing import get_args
 
@@ -5,8 +6,8 @@ import pytest
 
 from phreg.datasets.open import _READERS
 from phreg.errors import ConfigError
-from phreg.table_config import SetKind
-from tests.datasets.trees import opened
+from phreg.label_config import SetKind
+from tests.datasets.trees import opened, write_image, write_mask, write_text
 
 
 def test_every_kind_has_a_reader() -> None:
@@ -40,3 +41,11 @@ def test_ignore_is_for_folders(tmp_path: Path) -> None:
     for value in (-1, 256):
         with pytest.raises(ConfigError, match="no label"):
             opened("folder", tmp_path, ignore=(value,))
+
+
+def test_a_set_survives_a_trip_to_a_worker(tmp_path: Path) -> None:
+    write_image(tmp_path / "images/a.jpg")
+    write_mask(tmp_path / "labels/a.png", 1)
+    write_text(tmp_path / "classes.txt", "x", "y")
+    found = pickle.loads(pickle.dumps(opened("folder", tmp_path)))
+    assert [item.key for item in found] == ["a"]

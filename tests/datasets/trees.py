@@ -8,7 +8,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from phreg.datasets import LabelledSet, open_set
-from phreg.table_config import LabelledSetConfig, SetKind
+from phreg.label_config import LabelledSetConfig, SetKind
 from tests.helpers import make_image
 
 HEIGHT, WIDTH = 4, 6
