@@ -28,8 +28,8 @@ def run(config: str, overrides: Overrides | None = None) -> RunReport:
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
     with connect(settings.ray_address), under_way():
-        made = _make_targets(settings, prepared)
-        finished, failures = _distil(settings, prepared)
+        made = make_all_targets(settings, prepared)
+        finished, failures = distil_all(settings, prepared)
         report = _register(settings, prepared, made, finished, failures)
     for line in reuse_lines(report):
         get_run_logger().info(line)
@@ -44,7 +44,7 @@ def targets(config: str, overrides: Overrides | None = None) -> dict[str, Target
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
     with connect(settings.ray_address), under_way():
-        return _make_targets(settings, prepared)
+        return make_all_targets(settings, prepared)
 
 
 @flow(name="phreg-distil", validate_parameters=True)
@@ -53,7 +53,7 @@ def distil(config: str, overrides: Overrides | None = None) -> list[StudentRepor
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
     with connect(settings.ray_address), under_way():
-        finished, failures = _distil(settings, prepared)
+        finished, failures = distil_all(settings, prepared)
     _raise_failures(failures)
     return [report for _, report in finished]
 
@@ -64,7 +64,7 @@ def evaluate(config: str, overrides: Overrides | None = None) -> RunReport:
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
     with connect(settings.ray_address), under_way():
-        finished, failures = _distil(settings, prepared)
+        finished, failures = distil_all(settings, prepared)
         report = _register(settings, prepared, {}, finished, failures)
     artifacts.publish(report)
     _raise_failures(failures)
@@ -81,7 +81,7 @@ def under_way() -> Iterator[None]:
         raise
 
 
-def _make_targets(config: RunConfig, prepared: Prepared) -> dict[str, TargetsReport]:
+def make_all_targets(config: RunConfig, prepared: Prepared) -> dict[str, TargetsReport]:
     """All kinds of targets; one that fails does not keep the others from being made."""
     made: dict[str, TargetsReport] = {}
     errors: list[GenerationError] = []
@@ -98,7 +98,7 @@ def _make_targets(config: RunConfig, prepared: Prepared) -> dict[str, TargetsRep
     return made
 
 
-def _distil(
+def distil_all(
     config: RunConfig, prepared: Prepared
 ) -> tuple[list[tuple[StudentConfig, StudentReport]], dict[str, str]]:
     """All students; one that fails is reported after the others were trained."""

@@ -14,8 +14,10 @@ from phreg.distill.result import StudentReport
 from phreg.evaluate import Evaluation
 from phreg.execution.failures import is_mistake
 from phreg.execution.targets import TargetsReport
-from phreg.pipeline import assess, page, prepare, register, students, targets
+from phreg.pipeline import assess, methods, page, prepare, register, students, targets
+from phreg.pipeline.columns import Column, Scores
 from phreg.pipeline.prepare import Prepared
+from phreg.table_config import TableConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -73,3 +75,8 @@ def report_page(
     config: RunConfig, prepared: Prepared, registered: register.Registered, assessment: assess.Assessment
 ) -> page.PageReport:
     return page.make_page(config, prepared, registered, assessment)
+
+
+@task(name="measure", task_run_name="measure-{method.name}-seed{method.seed}", **_retried)
+def measure(table: TableConfig, prepared: Prepared, method: methods.Method, columns: list[Column]) -> Scores:
+    return methods.measure(table, prepared, method, columns)

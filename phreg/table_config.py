@@ -1,11 +1,13 @@
 """The config of a table: methods as rows; labelled data sets, measured two ways, as columns."""
 
 from collections import Counter
-from typing import Self
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self, TypeVar
 
 from pydantic import Field, PositiveInt, model_validator
 
-from phreg.config import RunConfig
+from phreg.config import RunConfig, absolute, absolute_model, checked, read_mapping, with_absolute_paths
 from phreg.label_config import (
     LabelledSetConfig,
     ProbeColumn,
@@ -26,6 +28,8 @@ __all__ = [
     "TableConfig",
     "TeacherRow",
 ]
+
+AnySet = TypeVar("AnySet", bound=LabelledSetConfig)
 
 
 class TeacherRow(Section):
@@ -51,6 +55,9 @@ class TableConfig(Section):
         None, description="model whose text tower names the classes; default: the teacher's model"
     )
     teacher_rows: tuple[TeacherRow, ...] = Field((), description="rows before the students'")
+    label_free: bool = Field(
+        False, description="also the run's own measures: shift consistency, cosine to the targets, outliers"
+    )
     sets: tuple[SetColumn, ...] = ()
     probes: tuple[ProbeColumn, ...] = ()
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="mean and spread are over these")
@@ -67,3 +74,28 @@ class TableConfig(Section):
             if twice:
                 raise ValueError(f"two {what} are {twice[0]!r}; give each its own")
         return self
+
+    def seeded(self, seed: int) -> RunConfig:
+        """The run of one seed: of crops and views, of registers and the order of samples."""
+        students = tuple(student.model_copy(update={"seed": seed}) for student in self.run.students)
+        return self.run.model_copy(update={"seed": seed, "students": students})
+
+
+def load_table(path: str | Path, overrides: Iterable[str] = ()) -> TableConfig:
+    """Read a table's YAML config, as `load_config` reads a run's. Raises `ConfigError`."""
+    table = checked(TableConfig, read_mapping(path, overrides), f"the config {path}")
+    return table.model_copy(
+        update={
+            "run": with_absolute_paths(table.run),
+            "text": table.text and absolute_model(table.text),
+            "sets": tuple(_absolute(item) for item in table.sets),
+            "probes": tuple(
+                item.model_copy(update={"train": _absolute(item.train), "test": _absolute(item.test)})
+                for item in table.probes
+            ),
+        }
+    )
+
+
+def _absolute(item: AnySet) -> AnySet:
+    return item.model_copy(update={"root": absolute(item.root)})

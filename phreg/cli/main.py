@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
 
-from phreg.cli import cache, demo, inspect, pack, registry, run
+from phreg.cli import cache, demo, inspect, pack, registry, run, table, world
 from phreg.errors import PhregError
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"phreg {metadata.version('phreg')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (run, demo, pack, inspect, cache, registry):
+    for module in (run, table, demo, pack, inspect, cache, registry, world):
         module.add(commands)
     return parser
 

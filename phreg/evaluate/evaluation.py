@@ -91,7 +91,12 @@ def benchmark_digest(store: TargetStore, urls: Sequence[str], config: Evaluation
 
 def evaluation_digest(backbone: Backbone, benchmark: str) -> str:
     """Identity of an evaluation: the benchmark, and everything that the model's features depend on."""
-    model: dict[str, Any] = {
+    return digest_json({"benchmark": benchmark, "model": model_identity(backbone)})
+
+
+def model_identity(backbone: Backbone) -> dict[str, Any]:
+    """Everything that a model's features depend on, as plain data."""
+    return {
         "architecture": backbone.architecture,
         "weights": backbone.weights_digest(),
         "image_size": list(backbone.image_size),
@@ -99,7 +104,6 @@ def evaluation_digest(backbone: Backbone, benchmark: str) -> str:
         "mean": backbone.mean.tolist(),
         "std": backbone.std.tolist(),
     }
-    return digest_json({"benchmark": benchmark, "model": model})
 
 
 def _stored(folder: Folder, digest: str) -> Evaluation | None:

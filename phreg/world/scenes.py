@@ -5,6 +5,7 @@ size. Things stand on the ground at some depth: what is nearer is larger, lower,
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -56,7 +57,7 @@ def draw_scene(seed: int, index: int, size: int = SIZE) -> Scene:
     ground = int(rng.integers(len(GROUNDS)))
     things = _place_things(rng)
     y = (np.arange(size) + 0.5) / size
-    depth = np.repeat(_ground_depth(y)[:, None], size, axis=1).astype(np.float32)
+    depth = np.repeat(np.array(_ground_depth(y), np.float32)[:, None], size, axis=1)
     pixels = draw_ground(rng, GROUNDS[ground], size)
     instances = np.zeros((size, size), np.uint8)
     for i, thing in enumerate(things):
@@ -89,7 +90,7 @@ def _place_things(rng: np.random.Generator) -> tuple[Thing, ...]:
     return tuple(sorted(things, key=lambda thing: -thing.depth))
 
 
-def _ground_depth(y: Float[np.ndarray, "S"] | float) -> Float[np.ndarray, "S"] | float:
+def _ground_depth(y: Any) -> Any:
     """A plane seen from above it: the inverse of depth is linear in the row."""
     return 1 / (1 / FAR + (1 / NEAR - 1 / FAR) * y)
 
@@ -113,8 +114,10 @@ def _draw_thing(
     v = (np.cos(thing.turn) * y - np.sin(thing.turn) * x) / thing.radius
     mask = inside(SHAPES[thing.shape], u, v)
     kind = KINDS[thing.kind]
-    share = pattern(kind.material, u * thing.radius / thing.period, v * thing.radius / thing.period)[..., None]
-    tone, colour = np.float32(TONES[kind.material]), np.float32(COLOURS[kind.colour])
+    share = pattern(kind.material, u * thing.radius / thing.period, v * thing.radius / thing.period)[
+        ..., None
+    ]
+    tone, colour = (np.array(c, np.float32) for c in (TONES[kind.material], COLOURS[kind.colour]))
     shade = 1 + 0.35 * (np.cos(thing.light) * x + np.sin(thing.light) * y)[..., None] / thing.radius
     bulge = 0.15 * thing.depth * np.sqrt(np.clip(1 - u**2 - v**2, 0, None))
     pixels[rows, columns][mask] = ((share * tone + (1 - share) * colour) * shade)[mask]

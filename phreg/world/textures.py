@@ -23,7 +23,7 @@ def pattern(
 def draw_ground(rng: np.random.Generator, ground: Ground, size: int) -> Float[np.ndarray, "S S 3"]:
     """The ground's texture between its two tones, under a light that changes slowly over the picture."""
     share = 0.65 * _TEXTURES[ground.texture](rng, size) + 0.35 * _noise(rng, size, 4, 4)
-    dark, light = np.float32(ground.dark), np.float32(ground.light)
+    dark, light = np.array(ground.dark, np.float32), np.array(ground.light, np.float32)
     shade = (0.85 + 0.3 * _noise(rng, size, 2, 2))[..., None]
     return (dark + np.clip(share, 0, 1)[..., None] * (light - dark)) * shade
 

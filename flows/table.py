@@ -1,0 +1,64 @@
+"""The flow that makes a table: for each seed targets and students, then every method on every column."""
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from flows import tasks
+from flows.artifacts import artifact_key
+from flows.run import distil_all, make_all_targets, under_way
+from phreg.config import RunConfig
+from phreg.errors import PhregError
+from phreg.execution.cluster import connect
+from phreg.pipeline.columns import Column, Scores
+from phreg.pipeline.methods import Method, student_method, teacher_method
+from phreg.pipeline.prepare import Prepared
+from phreg.pipeline.table import Table, columns_present, markdown, records, write_table
+from phreg.storage import Folder
+from phreg.table_config import TableConfig, load_table
+
+
+@flow(name="phreg-table", validate_parameters=True)
+def table(config: str, overrides: list[str] | None = None) -> Table:
+    """A table as its config describes it. What is cached, trained or measured already is used again."""
+    settings = load_table(config, overrides or [])
+    columns, absent = columns_present(settings)
+    for name in absent:
+        get_run_logger().warning("the column %s is left out: its folder is not there", name)
+    prepared = {seed: tasks.prepare_run(settings.seeded(seed)) for seed in settings.seeds}
+    with connect(settings.run.ray_address), under_way():
+        scores, failures = _all_scores(settings, prepared, columns)
+    found = Table(settings.name, settings.title, settings.seeds, scores, tuple(absent), failures)
+    for url in write_table(found, Folder(settings.run.output)):
+        get_run_logger().info("written: %s", url)
+    key = artifact_key(f"table-{settings.name}")
+    create_markdown_artifact(key=key, markdown=markdown(found))
+    create_table_artifact(key=f"{key}-cells", table=records(found))
+    return found
+
+
+def _all_scores(
+    settings: TableConfig, prepared: dict[int, Prepared], columns: list[Column]
+) -> tuple[dict[str, list[Scores]], dict[str, str]]:
+    """A seed after the other; a row that fails keeps no other from being measured."""
+    names = [row.name for row in settings.teacher_rows] + [row.name for row in settings.run.students]
+    scores: dict[str, list[Scores]] = {name: [] for name in names}
+    failures: dict[str, str] = {}
+    for seed, places in prepared.items():
+        run = settings.seeded(seed)
+        methods = [teacher_method(row, seed) for row in settings.teacher_rows]
+        methods += _students(run, places, seed, failures)
+        for method in methods:
+            try:
+                scores[method.name].append(tasks.measure(settings, places, method, columns))
+            except PhregError as error:
+                failures[f"{method.name} (seed {seed})"] = str(error)
+    return scores, failures
+
+
+def _students(run: RunConfig, places: Prepared, seed: int, failures: dict[str, str]) -> list[Method]:
+    if not run.students:
+        return []
+    make_all_targets(run, places)
+    finished, failed = distil_all(run, places)
+    failures |= {f"{name} (seed {seed})": reason for name, reason in failed.items()}
+    return [student_method(report, seed) for _, report in finished]

@@ -1,0 +1,33 @@
+"""`phreg table`."""
+
+import argparse
+from typing import Any
+
+from phreg.cli.options import add_command, add_config
+
+
+def add(commands: Any) -> None:
+    parser = add_command(
+        commands, "table", table, "A table of methods on labelled sets and probes, over seeds.",
+        "phreg table benchmarks/tables/main.yaml",
+    )  # fmt: skip
+    add_config(parser)
+
+
+def table(options: argparse.Namespace) -> int:
+    from phreg.table_config import load_table
+
+    settings = load_table(options.config, options.overrides)  # a bad config never starts a run
+    return run_table(options.config, options.overrides, settings.run.output)
+
+
+def run_table(path: str, overrides: list[str], output: str) -> int:
+    from flows.table import table as table_flow
+    from flows.terminal import prepare_terminal
+    from phreg.pipeline.table import markdown
+
+    prepare_terminal()
+    found = table_flow(config=path, overrides=overrides)
+    print(f"\n{markdown(found)}")
+    print(f"as markdown and CSV: {output.rstrip('/')}/tables/{found.name}.md, .csv")
+    return 1 if found.failures else 0

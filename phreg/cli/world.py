@@ -1,0 +1,46 @@
+"""`phreg world`."""
+
+import argparse
+from typing import Any
+
+from phreg.cli.options import add_command, progress
+
+SCENES_PER_SHARD = 100
+
+
+def add(commands: Any) -> None:
+    parser = add_command(
+        commands, "world", world, "Scenes with captions, masks and depth: shards, and a labelled set.",
+        "phreg world runs/world --train 1000 --labelled 200",
+    )  # fmt: skip
+    parser.add_argument("output", help="folder or URL to write to")
+    parser.add_argument("--train", type=_count, default=1000, help="scenes in shards of 100 (1000)")
+    parser.add_argument("--labelled", type=_count, default=200, help="other scenes, with labels (200)")
+    parser.add_argument("--size", type=_count, default=128, help="pixels of a scene's side (128)")
+    parser.add_argument("--seed", type=int, default=0, help="of the world (0)")
+
+
+def world(options: argparse.Namespace) -> int:
+    from phreg.storage import Folder
+    from phreg.world.write import shard_bytes, write_label_folder
+
+    folder, seed, size = Folder(options.output), options.seed, options.size
+    shown = progress("drawing", "shards")
+    starts = range(0, options.train, SCENES_PER_SHARD)
+    for done, start in enumerate(starts):
+        scenes = range(start, min(start + SCENES_PER_SHARD, options.train))
+        folder.write(f"scenes-{done:06d}.tar", shard_bytes(seed, scenes, size))
+        shown(done + 1, len(starts))
+    labelled = range(options.train, options.train + options.labelled)
+    write_label_folder(folder / "labelled", seed, labelled, size)
+    print(
+        f"{options.train} scenes in {len(starts)} shards and {options.labelled} with labels in {folder.url}"
+    )
+    return 0
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 10_000_000:
+        raise argparse.ArgumentTypeError(f"expected 1 to 10 million, found {value}")
+    return value

@@ -1,0 +1,126 @@
+"""A table of methods by measures, over seeds: as markdown for people, as CSV for programs."""
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from phreg.errors import ConfigError
+from phreg.models import load_teacher
+from phreg.pipeline.columns import HIGHER_IS_BETTER, Column, Scores, check_column, is_present, text_tower
+from phreg.storage import Folder
+from phreg.table_config import TableConfig
+from phreg.types import HIGHER_IS_BETTER as LABEL_FREE_IS_BETTER
+
+
+@dataclass(frozen=True)
+class Table:
+    """`scores[row]`: one dict of measures a seed. `failures`: rows of a seed that could not be had."""
+
+    name: str
+    title: str
+    seeds: tuple[int, ...]
+    scores: dict[str, list[Scores]]
+    absent: tuple[str, ...] = ()
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[str]:
+        """Every measure that some row has, in the order in which they first come."""
+        return list(dict.fromkeys(name for runs in self.scores.values() for run in runs for name in run))
+
+
+def columns_present(table: TableConfig) -> tuple[list[Column], list[str]]:
+    """The columns whose sets are there, checked; and the names of those that are not.
+
+    Raises `ConfigError` if none is, or if one is there but cannot be read.
+    """
+    columns: list[Column] = [*table.sets, *table.probes]
+    present = [column for column in columns if is_present(column)]
+    absent = [column.name for column in columns if not is_present(column)]
+    if columns and not present:
+        raise ConfigError(
+            f"None of the sets of the table {table.name} is there",
+            expected="at least one of their folders",
+            found=f"none for {', '.join(absent)}",
+            remedy="unpack one where the config says, or change its root",
+        )
+    backbone = load_teacher(table.run.teacher)
+    text = text_tower(table.run.teacher, table.text) if table.sets else None
+    for column in present:
+        check_column(column, text, backbone)
+    return present, absent
+
+
+def markdown(table: Table) -> str:
+    """Mean and sample standard deviation over the seeds, the best mean of each column in bold."""
+    lines = [table.title, ""] if table.title else []
+    header = ["method", *(f"{name} {_arrow(name)}" for name in table.columns)]
+    best = {name: _best(table, name) for name in table.columns}
+    rows = [
+        [row, *(_cell(runs, name, best[name]) for name in table.columns)]
+        for row, runs in table.scores.items()
+    ]
+    lines += ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows)]
+    lines += ["", f"{len(table.seeds)} seed{'s' if len(table.seeds) > 1 else ''}; mean ± standard deviation."]
+    lines += [f"Not there, so left out: {', '.join(table.absent)}."] if table.absent else []
+    lines += [f"- {row} failed: {reason}" for row, reason in table.failures.items()]
+    return "\n".join(lines) + "\n"
+
+
+def as_csv(table: Table) -> str:
+    """One line a row, seed and measure."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["table", "method", "seed", "measure", "value"])
+    for row, runs in table.scores.items():
+        for seed, run in zip(table.seeds, runs, strict=False):
+            writer.writerows([table.name, row, seed, name, f"{value:.6g}"] for name, value in run.items())
+    return text.getvalue()
+
+
+def records(table: Table) -> list[dict[str, str]]:
+    """The cells as text, for a table artifact."""
+    return [
+        {"method": row} | {name: _cell(runs, name, None) for name in table.columns}
+        for row, runs in table.scores.items()
+    ]
+
+
+def write_table(table: Table, output: Folder) -> tuple[str, str]:
+    """Put `tables/NAME.md` and `tables/NAME.csv`; returns their URLs."""
+    folder = output / "tables"
+    folder.write(f"{table.name}.md", markdown(table).encode())
+    folder.write(f"{table.name}.csv", as_csv(table).encode())
+    return folder.url_of(f"{table.name}.md"), folder.url_of(f"{table.name}.csv")
+
+
+def _values(runs: Sequence[Scores], name: str) -> list[float]:
+    return [run[name] for run in runs if name in run]
+
+
+def _cell(runs: Sequence[Scores], name: str, best: float | None) -> str:
+    values = _values(runs, name)
+    if not values:
+        return ""
+    digits = 1 if name.endswith(("mIoU", "accuracy")) else 4
+    mean = statistics.fmean(values)
+    shown = f"{mean:.{digits}f}"
+    if best is not None and mean == best:
+        shown = f"**{shown}**"
+    return f"{shown} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else shown
+
+
+def _best(table: Table, name: str) -> float | None:
+    means = [statistics.fmean(v) for runs in table.scores.values() if (v := _values(runs, name))]
+    return None if not means else max(means) if _is_higher_better(name) else min(means)
+
+
+def _arrow(name: str) -> str:
+    return "↑" if _is_higher_better(name) else "↓"
+
+
+def _is_higher_better(name: str) -> bool:
+    known = HIGHER_IS_BETTER | LABEL_FREE_IS_BETTER
+    return next(higher for measure, higher in known.items() if name.endswith(measure))
