@@ -7,7 +7,7 @@ import pytest
 
 from phreg.errors import DataError
 from phreg.page import Panel, PictureGroup, ReportPage, Section, inputs_of, render
-from tests.page.examples import HOSTILE, example
+from tests.page.examples import HOSTILE, example, pictures
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -136,3 +136,9 @@ def test_what_is_no_picture_is_refused_by_its_caption() -> None:
     group = PictureGroup("g", (Panel("the bad one", b"GIF89a not a picture", "alt"),))
     with pytest.raises(DataError, match="the bad one"):
         render(replace(example(), sections=(Section("s", pictures=(group,)),)))
+
+
+def test_a_page_of_four_large_images_is_small() -> None:
+    """Even where every image is noise, which compresses worst."""
+    section = Section("s", pictures=tuple(pictures(str(i), side=1024) for i in range(4)))
+    assert len(render(replace(example(), sections=(section,))).encode()) < 3_000_000
