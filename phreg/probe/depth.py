@@ -1,0 +1,62 @@
+"""The depth probe: trained and scored as DINOv2's "lin. 1". One scale, no flips, no sliding windows."""
+
+from functools import partial
+
+import torch
+
+from phreg.datasets.base import LabelledSet
+from phreg.label_config import ProbeConfig
+from phreg.models import Backbone
+from phreg.probe.data import ProbeData
+from phreg.probe.depth_scores import DepthScores, mean_scores, measure_depth
+from phreg.probe.extract import extract_features
+from phreg.probe.heads import DepthHead, resize
+from phreg.probe.losses import sig_log_loss
+from phreg.probe.progress import OnProgress, stage
+from phreg.probe.targets import reduced
+from phreg.probe.training import OnSteps, start_values, train_head
+from phreg.storage import Folder
+from phreg.views import Views
+
+
+def train_depth_probe(
+    train: ProbeData, config: ProbeConfig, device: str = "cpu", on_progress: OnSteps | None = None
+) -> DepthHead:
+    """A head that maps features to metres up to `config.max_depth`. Raises `DataError`, `TrainingError`."""
+    head = DepthHead(train.features.shape[1], config.max_depth, start_values(config))
+    targets = reduced([depth.astype("float32") for depth in train.all_depths()], train.features.shape[-2:])
+    loss = partial(sig_log_loss, max_depth=config.max_depth)
+    train_head(head, train.features, targets, loss, config, device, on_progress)
+    return head
+
+
+def score_depth(head: DepthHead, data: ProbeData) -> DepthScores:
+    """Predictions resized to each image's own size, against all its measured pixels."""
+    device, max_depth = head.bins.device, head.bins[-1].item()
+    measures = []
+    with torch.inference_mode():
+        for i, depth in enumerate(data.all_depths()):
+            predicted = head(data.features[i : i + 1].to(device).float())
+            image = resize(predicted[None], depth.shape)[0, 0].cpu().numpy()
+            measures.append(measure_depth(image, depth, max_depth))
+    return mean_scores(measures)
+
+
+def probe_depth(
+    backbone: Backbone,
+    train_set: LabelledSet,
+    test_set: LabelledSet,
+    config: ProbeConfig,
+    folder: Folder | None = None,
+    device: str = "cpu",
+    views: Views | None = None,
+    on_progress: OnProgress | None = None,
+) -> DepthScores:
+    """Features of both sets, a head trained on the first, its scores on the second."""
+    extract = partial(
+        extract_features, backbone, size=config.image_size, folder=folder, device=device, views=views
+    )
+    train = extract(train_set, on_progress=stage(on_progress, "training features"))
+    test = extract(test_set, on_progress=stage(on_progress, "test features"))
+    head = train_depth_probe(train, config, device, stage(on_progress, "training"))
+    return score_depth(head, test)

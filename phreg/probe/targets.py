@@ -1,0 +1,29 @@
+"""What the heads learn: label and depth maps at four times the patches' resolution."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from phreg.probe.heads import UPSAMPLE
+
+
+def reduced(maps: Sequence[npt.NDArray[Any]], grid: Sequence[int]) -> Shaped[Tensor, "N 4h 4w"]:
+    """Maps [H, W] of any sizes at four times the grid [h, w]: the pixel nearest to each middle.
+
+    Nearest, because neither classes nor a measured and an unmeasured depth have a mean.
+    """
+    size = (UPSAMPLE * grid[0], UPSAMPLE * grid[1])
+    return torch.from_numpy(np.stack([_nearest(image, size) for image in maps]))
+
+
+def _nearest(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(np.int64)
+        for old, new in zip(image.shape, size, strict=True)
+    )
+    return image[np.ix_(rows, columns)]

@@ -1,0 +1,122 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from phreg.datasets.base import LabelledImage
+from phreg.errors import DataError
+from phreg.label_config import ProbeConfig
+from phreg.models import load_backbone
+from phreg.probe import DepthHead, ProbeData, probe_depth, score_depth, train_depth_probe
+from phreg.probe.heads import resize
+from tests.helpers import tiny_dinov2
+from tests.probe.sets import MemorySet, probe_data
+
+CHANNELS, GRID = 8, 5
+CONFIG = ProbeConfig(steps=120)
+
+
+def linear_data(seed: int, images: int = 32, noise: float = 0.02) -> ProbeData:
+    """One direction of the features is the depth in metres, smooth and from 1 to 8."""
+    generator = torch.Generator().manual_seed(seed)
+    patches = 1 + 7 * torch.rand(images, 1, 3, 3, generator=generator)
+    patches = resize(patches, (GRID, GRID))
+    direction = torch.randn(CHANNELS, generator=torch.Generator().manual_seed(9))[None, :, None, None]
+    features = direction * patches + noise * torch.randn(images, CHANNELS, GRID, GRID, generator=generator)
+    depths = [resize(patches[i : i + 1], (40, 30 + i))[0, 0].numpy() for i in range(images)]
+    for depth in depths:
+        depth[:4] = 0  # not measured
+    return probe_data(features, depths=depths)
+
+
+def test_depth_that_is_linear_in_a_feature_is_recovered() -> None:
+    head = train_depth_probe(linear_data(0), CONFIG)
+    scores = score_depth(head, linear_data(1))
+    assert scores.abs_rel < 0.05
+    assert scores.rmse < 0.35
+    assert scores.delta1 > 0.98
+    assert scores.images == 32
+    assert set(json.loads(scores.model_dump_json())) == {
+        "rmse", "abs_rel", "delta1", "delta2", "delta3", "images"
+    }  # fmt: skip
+
+
+def test_random_features_give_no_more_than_the_mean() -> None:
+    train, test = linear_data(0, noise=100), linear_data(1, noise=100)
+    assert score_depth(train_depth_probe(train, CONFIG), test).abs_rel > 0.2
+
+
+def test_equal_seeds_give_equal_weights_bit_by_bit() -> None:
+    config = ProbeConfig(steps=5)
+    heads = [train_depth_probe(linear_data(0), config).state_dict() for _ in range(2)]
+    assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
+
+
+def test_depth_not_measured_or_out_of_range_does_not_change_the_head() -> None:
+    data, config = linear_data(0), ProbeConfig(steps=5)
+    changed = [depth.copy() for depth in data.all_depths()]
+    for depth in changed:
+        depth[:4] = 50
+    other = train_depth_probe(probe_data(data.features, depths=changed), config).state_dict()
+    head = train_depth_probe(data, config).state_dict()
+    assert all(torch.equal(head[name], other[name]) for name in head)
+
+
+def test_predictions_stay_within_the_range() -> None:
+    head = DepthHead(CHANNELS, 4.0, torch.Generator().manual_seed(0)).eval()
+    depth = head(100 * torch.randn(3, CHANNELS, GRID, GRID))
+    assert depth.shape == (3, 4 * GRID, 4 * GRID)
+    assert depth.min() > 0
+    assert depth.max() < 4
+
+
+def test_at_the_start_all_depths_are_near_the_middle() -> None:
+    head = DepthHead(CHANNELS, 10.0, torch.Generator().manual_seed(0)).eval()
+    assert head(torch.randn(3, CHANNELS, GRID, GRID)).sub(5).abs().max() < 0.5
+
+
+def write_world(folder: Path, images: int) -> None:
+    """The folder layout: a bright image is near, a dark one far; depth in millimetres."""
+    for name in ("images", "depth"):
+        (folder / name).mkdir(parents=True)
+    for i in range(images):
+        grey = np.random.default_rng(i).integers(0, 256, (4, 4)).astype(np.uint8)
+        image = Image.fromarray(grey).resize((32, 32), Image.Resampling.NEAREST)
+        image.convert("RGB").save(folder / f"images/{i:03d}.png")
+        Image.fromarray((8000 - 25 * np.array(image, np.uint16)).astype(np.uint16)).save(
+            folder / f"depth/{i:03d}.png"
+        )
+
+
+def read_world(folder: Path) -> MemorySet:
+    return MemorySet(
+        [
+            LabelledImage(
+                path.stem,
+                np.array(Image.open(path)),
+                depth=np.array(Image.open(folder / f"depth/{path.name}")).astype(np.float32) / 1000,
+            )
+            for path in sorted((folder / "images").iterdir())
+        ]
+    )
+
+
+def test_from_a_folder_to_scores(tmp_path: Path) -> None:
+    write_world(tmp_path, 40)
+    world = read_world(tmp_path)
+    train, test = MemorySet(world.items[:32]), MemorySet(world.items[32:])
+    backbone = load_backbone(tiny_dinov2(32, depth=1))
+    scores = probe_depth(backbone, train, test, CONFIG)
+    depth = np.stack([item.depth for item in test])
+    constant = np.abs(np.median(depth) - depth) / depth
+    assert scores.abs_rel < 0.5 * constant.mean()
+    assert scores.images == 8
+
+
+def test_a_set_without_depth_is_refused() -> None:
+    data = probe_data(torch.randn(2, CHANNELS, GRID, GRID), labels=[np.zeros((8, 8), np.uint8)] * 2)
+    with pytest.raises(DataError, match="depth"):
+        train_depth_probe(data, CONFIG)
