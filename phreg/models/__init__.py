@@ -4,16 +4,19 @@ from phreg.models.backbone import Backbone, is_clip_like
 from phreg.models.hub import hub_files, load_student, timm_snippet
 from phreg.models.load import load_backbone, load_teacher
 from phreg.models.student import PAPER_UNLOCKED, Student, add_registers
+from phreg.models.text import TextTower, load_text
 
 __all__ = [
     "PAPER_UNLOCKED",
     "Backbone",
     "Student",
+    "TextTower",
     "add_registers",
     "hub_files",
     "is_clip_like",
     "load_backbone",
     "load_student",
     "load_teacher",
+    "load_text",
     "timm_snippet",
 ]
