@@ -298,9 +298,14 @@ def read_mapping(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, A
     data = _parse_yaml(raw, f"the config {path}")
     if not isinstance(data, dict):
         raise ConfigError(f"The config {path} is not a mapping", "keys and values", type(data).__name__)
+    apply_overrides(data, overrides)
+    return data
+
+
+def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> None:
+    """Change plain data in place: `a.b=value`, list items by index. Raises `ConfigError`."""
     for override in overrides:
         _apply_override(data, override)
-    return data
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:

@@ -1,13 +1,22 @@
 """The config of a table: methods as rows; labelled data sets, measured two ways, as columns."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Annotated, Self, TypeVar
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, StringConstraints, model_validator
 
-from phreg.config import RunConfig, absolute, absolute_model, checked, read_mapping, with_absolute_paths
+from phreg.config import (
+    RunConfig,
+    absolute,
+    absolute_model,
+    apply_overrides,
+    checked,
+    read_mapping,
+    with_absolute_paths,
+)
 from phreg.label_config import (
     LabelledSetConfig,
     ProbeColumn,
@@ -35,7 +44,7 @@ AnySet = TypeVar("AnySet", bound=LabelledSetConfig)
 class TeacherRow(Section):
     """A method that trains nothing: the teacher under a read-out, its features averaged over views or not."""
 
-    name: Name
+    name: Annotated[str, StringConstraints(pattern=r"^[^|\x00-\x1f]{1,80}$")]
     read_out: ReadOut
     views: PositiveInt = Field(1, description="1: one pass; more: the denoised teacher, so many passes")
     max_shift: float = Field(0.15, ge=0, lt=1, description="as for targets")
@@ -82,8 +91,16 @@ class TableConfig(Section):
 
 
 def load_table(path: str | Path, overrides: Iterable[str] = ()) -> TableConfig:
-    """Read a table's YAML config, as `load_config` reads a run's. Raises `ConfigError`."""
-    table = checked(TableConfig, read_mapping(path, overrides), f"the config {path}")
+    """Read a table's YAML config, as `load_config` reads a run's. Raises `ConfigError`.
+
+    `run` may also be the path of a run's config, relative to the table's.
+    """
+    data = read_mapping(path)
+    run = data.get("run")
+    if isinstance(run, str):
+        data["run"] = read_mapping(run if "://" in run else os.path.join(os.path.dirname(path), run))
+    apply_overrides(data, overrides)
+    table = checked(TableConfig, data, f"the config {path}")
     return table.model_copy(
         update={
             "run": with_absolute_paths(table.run),

@@ -21,7 +21,10 @@ _CHECKED = [
     "phreg.evaluate",
     "phreg.generate",
     "phreg.models",
+    "phreg.probe",
+    "phreg.scores",
     "phreg.segment",
+    "phreg.world",
 ]
 _hook = install_import_hook(_CHECKED, "beartype.beartype")
 

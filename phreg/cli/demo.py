@@ -9,7 +9,7 @@ from phreg.cli.options import add_command
 
 def add(commands: Any) -> None:
     parser = add_command(
-        commands, "demo", demo, "The whole pipeline on drawn scenes and a small stand-in teacher.",
+        commands, "demo", demo, "The whole pipeline on drawn scenes and the small CLIP that ships with phreg.",
         "phreg demo --output runs/demo",
     )  # fmt: skip
     parser.add_argument("--output", default="runs/demo", help="folder of everything it writes (runs/demo)")
@@ -17,8 +17,10 @@ def add(commands: Any) -> None:
 
 def demo(options: argparse.Namespace) -> int:
     from phreg.cli.run import run_config
+    from phreg.cli.table import run_table
     from phreg.demo import make_demo
 
-    config = make_demo(Path(options.output))
-    print(f"config: {config}", flush=True)
-    return run_config(str(config), [])
+    run, table = make_demo(Path(options.output))
+    print(f"configs: {run}, {table}", flush=True)
+    failed = run_config(str(run), [])
+    return failed or run_table(str(table), [], options.output)

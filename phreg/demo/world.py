@@ -1,63 +1,60 @@
-"""The demo's inputs: shards of scenes, the teacher, and the config that `phreg run` takes."""
+"""The demo's inputs: shards of scenes, a labelled set of other scenes, and the configs it runs."""
 
-import io
 from pathlib import Path
 
-import webdataset as wds
-
-from phreg.demo.scenes import draw_scene
-from phreg.demo.teacher import make_teacher
 from phreg.storage import Folder
+from phreg.world.write import shard_bytes, write_label_folder
 
-SHARDS, VALIDATION_SHARDS, SCENES_PER_SHARD = 6, 1, 40
-_CONFIG = """\
+SHARDS, VALIDATION_SHARDS, SCENES_PER_SHARD, LABELLED = 6, 1, 40, 60
+SEED = 0
+_RUN = """\
 # Made by `phreg demo`. Everything here can be changed; `phreg plan {config}` says what a change costs.
 name: demo
 images: {world}/scenes-{{000000..{last_train:06d}}}.tar
 validation: {world}/scenes-{{{first_held_out:06d}..{last:06d}}}.tar
 output: {output}
-teacher:
-  model: local-dir:{world}/teacher
+teacher: {{model: phreg/small-clip, image_size: 128, read_out: naclip}}  # trained at 64 pixels
 targets:
   denoised: {{views: 10}}
   raw: {{views: 1}}
 students:
-  - name: registers
-    targets: denoised
-    learning_rate: 1e-3
-    epochs: 8
-  - name: raw-targets  # the same student without denoising: what do the registers do by themselves?
-    targets: raw
-    learning_rate: 1e-3
-    epochs: 8
+  - {{name: registers, targets: denoised, epochs: 8, precision: bfloat16}}
+  - {{name: raw-targets, targets: raw, epochs: 8, precision: bfloat16}}  # without denoising
 evaluation: {{images: 40, targets: denoised}}
+"""
+_TABLE = """\
+# Made by `phreg demo`: `phreg table {table}` measures the run's students beside methods that train nothing.
+name: demo
+title: Open-vocabulary segmentation of {labelled} scenes that no model has seen
+run: {run}
+teacher_rows:
+  - {{name: MaskCLIP (value), read_out: value}}
+  - {{name: SCLIP (csa), read_out: csa}}
+  - {{name: NACLIP (naclip), read_out: naclip}}
+  - {{name: ClearCLIP (qq), read_out: qq}}
+  - {{name: denoised teacher (10 passes), read_out: naclip, views: 10}}
+sets:
+  - {{name: scenes, kind: folder, root: {world}/labelled}}
 """
 
 
-def make_demo(output: Path) -> Path:
-    """Write scenes, teacher and config below `output`, unless they are there; returns the config's path."""
-    world, config = output / "world", output / "demo.yaml"
+def make_demo(output: Path) -> tuple[Path, Path]:
+    """Write scenes and configs below `output`, unless they are there; returns the run's and the table's."""
+    world, run, table = output / "world", output / "demo.yaml", output / "table.yaml"
     folder = Folder(str(world))
     for shard in range(SHARDS + VALIDATION_SHARDS):
         name = f"scenes-{shard:06d}.tar"
         if not folder.exists(name):
-            folder.write(name, _draw_shard(shard))
-    if not folder.exists("teacher/config.json"):
-        make_teacher(folder / "teacher")
-    if not config.exists():
-        text = _CONFIG.format(
-            config=config, world=world, output=output, last_train=SHARDS - 1,
-            first_held_out=SHARDS, last=SHARDS + VALIDATION_SHARDS - 1,
-        )  # fmt: skip
-        Folder(str(output)).write(config.name, text.encode())
-    return config
-
-
-def _draw_shard(shard: int) -> bytes:
-    buffer = io.BytesIO()
-    with wds.TarWriter(buffer, mtime=0, user="", group="") as tar:
-        for index in range(shard * SCENES_PER_SHARD, (shard + 1) * SCENES_PER_SHARD):
-            image = io.BytesIO()
-            draw_scene(0, index).save(image, format="PNG")
-            tar.write({"__key__": f"scene-{index:06d}", "png": image.getvalue()})
-    return buffer.getvalue()
+            first = shard * SCENES_PER_SHARD
+            folder.write(name, shard_bytes(SEED, range(first, first + SCENES_PER_SHARD)))
+    if not folder.exists("labelled/classes.txt"):
+        first = (SHARDS + VALIDATION_SHARDS) * SCENES_PER_SHARD
+        write_label_folder(folder / "labelled", SEED, range(first, first + LABELLED))
+    known = {
+        "config": run, "table": table, "world": world, "output": output, "labelled": LABELLED, "run": run.name,
+        "last_train": SHARDS - 1, "first_held_out": SHARDS, "last": SHARDS + VALIDATION_SHARDS - 1,
+    }  # fmt: skip
+    for path, text in ((run, _RUN), (table, _TABLE)):
+        if not path.exists():
+            Folder(str(output)).write(path.name, text.format_map(known).encode())
+    return run, table

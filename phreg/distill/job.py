@@ -10,7 +10,7 @@ from phreg.storage import Folder
 from phreg.storage.file_systems import absolute_url
 
 FORMAT_VERSION = 1  # raise it when the same job would give other weights
-_LOCAL_DIR = "local-dir:"
+_DIRECTORIES = ("local-dir", "open_clip-dir")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class StudentJob:
             "format_version": FORMAT_VERSION,
             "student": self.student.model_dump(mode="json", exclude={"name", "targets"}),
             "teacher": self.teacher.model_dump(mode="json", exclude={"checkpoint"})
-            | {"model": "local-dir" if self._local_dir is not None else self.teacher.model},
+            | {"model": self._directory[0] if self._directory is not None else self.teacher.model},
             "targets": self.target_digest,
             "train": [[shard.name, shard.digest] for shard in self.train],
             "validation": [[shard.name, shard.digest] for shard in self.validation],
@@ -63,8 +63,9 @@ class StudentJob:
         teacher = self.teacher.model_dump()
         if self.teacher.checkpoint is not None:
             teacher["checkpoint"] = absolute_url(self.teacher.checkpoint)
-        if self._local_dir is not None:
-            teacher["model"] = _LOCAL_DIR + absolute_url(self._local_dir)
+        if self._directory is not None:
+            form, path = self._directory
+            teacher["model"] = f"{form}:{absolute_url(path)}"
         return replace(
             self,
             teacher=TeacherConfig(**teacher),
@@ -74,9 +75,10 @@ class StudentJob:
         )
 
     @property
-    def _local_dir(self) -> str | None:
-        model = self.teacher.model
-        return model.removeprefix(_LOCAL_DIR) if model.startswith(_LOCAL_DIR) else None
+    def _directory(self) -> tuple[str, str] | None:
+        """Form and path of a teacher that is a folder, and may be moved."""
+        form, _, path = self.teacher.model.partition(":")
+        return (form, path) if form in _DIRECTORIES else None
 
     def folder(self, output: Folder) -> Folder:
         """Where the job writes: `checkpoints/`, `curve.jsonl`, `model/`, and `result.json` last."""

@@ -6,7 +6,7 @@ import phreg
 from phreg.cli import main
 from phreg.cli.main import USAGE, build_parser
 from tests.helpers import make_image
-from tests.world import save_teacher, write_config
+from tests.small_run import save_teacher, write_config
 
 COMMANDS = [
     *("run", "plan", "demo", "pack", "inspect"),

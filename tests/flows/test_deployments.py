@@ -14,7 +14,7 @@ import pytest
 from phreg.config import load_config
 from phreg.registry import Registry
 from phreg.storage import Folder
-from tests.world import write_config
+from tests.small_run import write_config
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.world import write_config
+from tests.small_run import write_config
 
 RUN = [sys.executable, "-c", "import sys; from phreg.cli import main; sys.exit(main())", "run"]
 

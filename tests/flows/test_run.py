@@ -16,7 +16,7 @@ from phreg.models import timm_snippet
 from phreg.registry import Registry
 from phreg.storage import Folder
 from tests.helpers import jpeg_bytes, make_image, write_tar
-from tests.world import make_config, write_config
+from tests.small_run import make_config, write_config
 
 PHREG = [sys.executable, "-c", "import sys; from phreg.cli import main; sys.exit(main())"]
 
@@ -56,6 +56,9 @@ def test_run_ends_with_table_figures_and_loading_lines(finished: tuple) -> None:
     figures = re.findall(r"^  (\S+\.png)$", run.stdout, re.MULTILINE)
     assert len(figures) == 4
     assert all(Path(figure).read_bytes().startswith(b"\x89PNG") for figure in figures)
+    pages = re.findall(r"^report: (\S+)$", run.stdout, re.MULTILINE)
+    assert len(pages) == 2
+    assert all("</html>" in Path(page).read_text() for page in pages)
     lines = run.stdout[run.stdout.index("import timm") :].split("\n\n")[0]
     assert len(lines.strip().splitlines()) == 3
     scope: dict = {"images": torch.randn(1, 3, 64, 64)}
@@ -155,6 +158,9 @@ def test_clip_on_s3_with_broken_images(tmp_path: Path, s3_folder: Folder) -> Non
     student = phreg.load_student((s3_folder / "run/registry/tiny/1").url)
     assert student.read_out == "value"
     assert student(torch.randn(1, 3, 64, 64)).shape == (1, 16, 8, 8)
+    page = s3_folder.read("run/registry/tiny/1/report.html")
+    assert f"report: {s3_folder.url_of('run/registry/tiny/1/report.html')}\n" in run.stdout
+    assert page.count(b"<img ") == 5
     stored = b"".join(s3_folder.read(item.path) for item in s3_folder.list("run"))
     assert b"canary" not in stored
 

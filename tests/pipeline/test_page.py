@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from phreg.cache import TargetStore
+from phreg.cli.main import main
 from phreg.config import RunConfig, load_config
 from phreg.distill.curve import CurvePoint, curve_to_jsonl
 from phreg.distill.result import StudentReport
@@ -23,7 +24,7 @@ from phreg.pipeline.prepare import Prepared, check_student, prepare
 from phreg.pipeline.register import Registered, register_student
 from phreg.registry import Entry, Registry
 from phreg.storage import Folder
-from tests.world import write_config
+from tests.small_run import write_config
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,13 @@ def test_a_stage_can_add_its_section_later(world: World) -> None:
     assert html.index("Features, before and after</h2>") < html.index("Segmentation</h2>")
     assert world.make().reused
     assert write_page(world.registry, world.entry).reused
+
+
+def test_the_command_says_where_it_is_and_writes_what_is_missing(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["registry", "report", world.config.registry_url, "tiny", "1"]) == 0
+    assert "<h1>tiny: one</h1>" in Path(capsys.readouterr().out.strip()).read_text()
 
 
 def test_a_section_that_cannot_be_read_is_named(world: World) -> None:

@@ -14,7 +14,7 @@ from phreg.errors import (
 )
 from phreg.pipeline.prepare import prepare
 from tests.helpers import tiny_clip
-from tests.world import make_config, write_config
+from tests.small_run import make_config, write_config
 
 
 def test_everything_gets_its_address(tmp_path: Path) -> None:

@@ -6,14 +6,14 @@ import pytest
 import torch
 from PIL import Image
 
-from phreg.datasets.base import LabelledImage
+from phreg.datasets import LabelledSet, open_set
 from phreg.errors import DataError
-from phreg.label_config import ProbeConfig
+from phreg.label_config import LabelledSetConfig, ProbeConfig
 from phreg.models import load_backbone
 from phreg.probe import DepthHead, ProbeData, probe_depth, score_depth, train_depth_probe
 from phreg.probe.heads import resize
 from tests.helpers import tiny_dinov2
-from tests.probe.sets import MemorySet, probe_data
+from tests.probe.sets import probe_data
 
 CHANNELS, GRID = 8, 5
 CONFIG = ProbeConfig(steps=120)
@@ -78,36 +78,21 @@ def test_at_the_start_all_depths_are_near_the_middle() -> None:
     assert head(torch.randn(3, CHANNELS, GRID, GRID)).sub(5).abs().max() < 0.5
 
 
-def write_world(folder: Path, images: int) -> None:
-    """The folder layout: a bright image is near, a dark one far; depth in millimetres."""
+def write_world(root: Path, split: str, images: int, seed: int) -> LabelledSet:
+    """The folder layout: a bright patch is near, a dark one far; depth in millimetres."""
     for name in ("images", "depth"):
-        (folder / name).mkdir(parents=True)
+        (root / split / name).mkdir(parents=True)
     for i in range(images):
-        grey = np.random.default_rng(i).integers(0, 256, (4, 4)).astype(np.uint8)
+        grey = np.random.default_rng((seed, i)).integers(0, 256, (4, 4)).astype(np.uint8)
         image = Image.fromarray(grey).resize((32, 32), Image.Resampling.NEAREST)
-        image.convert("RGB").save(folder / f"images/{i:03d}.png")
-        Image.fromarray((8000 - 25 * np.array(image, np.uint16)).astype(np.uint16)).save(
-            folder / f"depth/{i:03d}.png"
-        )
-
-
-def read_world(folder: Path) -> MemorySet:
-    return MemorySet(
-        [
-            LabelledImage(
-                path.stem,
-                np.array(Image.open(path)),
-                depth=np.array(Image.open(folder / f"depth/{path.name}")).astype(np.float32) / 1000,
-            )
-            for path in sorted((folder / "images").iterdir())
-        ]
-    )
+        image.convert("RGB").save(root / split / f"images/{i:03d}.png")
+        depth = 8000 - 25 * np.array(image, np.uint16)
+        Image.fromarray(depth.astype(np.uint16)).save(root / split / f"depth/{i:03d}.png")
+    return open_set(LabelledSetConfig(kind="folder", root=str(root), split=split))
 
 
 def test_from_a_folder_to_scores(tmp_path: Path) -> None:
-    write_world(tmp_path, 40)
-    world = read_world(tmp_path)
-    train, test = MemorySet(world.items[:32]), MemorySet(world.items[32:])
+    train, test = write_world(tmp_path, "train", 32, seed=0), write_world(tmp_path, "test", 8, seed=1)
     backbone = load_backbone(tiny_dinov2(32, depth=1))
     scores = probe_depth(backbone, train, test, CONFIG)
     depth = np.stack([item.depth for item in test])

@@ -54,11 +54,11 @@ DEPTH = torch.rand(2, 8, 8, generator=G) * 8 + 1
 
 
 def test_sig_log_forgives_most_of_a_wrong_scale() -> None:
-    assert sig_log_loss(DEPTH, DEPTH, 10) < 1e-5
-    doubled = sig_log_loss(DEPTH * 2, DEPTH, 10)
+    assert sig_log_loss(DEPTH, DEPTH, 10.0) < 1e-5
+    doubled = sig_log_loss(DEPTH * 2, DEPTH, 10.0)
     assert doubled == pytest.approx(math.sqrt(0.15) * math.log(2), rel=1e-2)
     noisy = DEPTH * torch.where(torch.rand(DEPTH.shape, generator=G) < 0.5, 2.0, 0.5)
-    assert sig_log_loss(noisy, DEPTH, 10) == pytest.approx(math.log(2), rel=5e-2)
+    assert sig_log_loss(noisy, DEPTH, 10.0) == pytest.approx(math.log(2), rel=5e-2)
 
 
 def test_sig_log_does_not_see_what_was_not_measured() -> None:
@@ -67,12 +67,12 @@ def test_sig_log_does_not_see_what_was_not_measured() -> None:
     predicted = DEPTH * 1.5
     other = predicted.clone()
     other[:, :5] = 3
-    assert sig_log_loss(other, depth, 10) == sig_log_loss(predicted, depth, 10)
-    assert sig_log_loss(other, torch.zeros_like(depth), 10) == 0
+    assert sig_log_loss(other, depth, 10.0) == sig_log_loss(predicted, depth, 10.0)
+    assert sig_log_loss(other, torch.zeros_like(depth), 10.0) == 0
 
 
 def test_sig_log_has_a_finite_gradient_at_its_minimum() -> None:
     predicted = DEPTH.clone().requires_grad_()
-    sig_log_loss(predicted, DEPTH, 10).backward()
+    sig_log_loss(predicted, DEPTH, 10.0).backward()
     assert predicted.grad is not None
     assert predicted.grad.isfinite().all()

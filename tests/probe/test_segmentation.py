@@ -122,7 +122,7 @@ def test_sets_of_other_classes_are_refused() -> None:
 
 def test_camvid_with_a_random_network_beats_the_largest_class(shared_folder: Path, tmp_path: Path) -> None:
     backbone = load_backbone(tiny_dinov2(64))
-    train, test = (camvid(shared_folder / "data/camvid", split, 24) for split in ("train", "test"))
+    train, test = (camvid(shared_folder, split, 16) for split in ("train", "test"))
     folder, told = Folder(str(tmp_path)), []
     scores = probe_segmentation(
         backbone, train, test, CONFIG, folder, on_progress=lambda *at: told.append(at)

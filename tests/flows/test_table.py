@@ -1,0 +1,89 @@
+"""`phreg table` as a user runs it: two seeds, a student, teacher rows, segmentation and probes."""
+
+import csv
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from phreg.storage import Folder
+from phreg.world.write import write_label_folder
+from tests.flows.test_run import phreg_command
+from tests.helpers import save_tiny_open_clip
+from tests.small_run import make_config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("table")
+    for part, scenes in (("train", range(4)), ("test", range(4, 7))):
+        write_label_folder(Folder(str(folder / "scenes" / part)), 0, scenes, 64)
+    here = {"kind": "folder", "root": str(folder / "scenes")}
+    probe = {"train": here | {"split": "train"}, "test": here | {"split": "test"}, "probe": {"epochs": 1}}
+    teacher = {"model": save_tiny_open_clip(folder / "clip"), "read_out": "naclip"}
+    config = {
+        "name": "all",
+        "run": make_config(folder, teacher=teacher),
+        "seeds": [0, 1],
+        "label_free": True,
+        "teacher_rows": [
+            {"name": "vanilla", "read_out": "value"},
+            {"name": "denoised", "read_out": "naclip", "views": 3},
+        ],
+        "sets": [
+            here | {"name": "scenes", "split": "test"},
+            {"name": "voc21", "kind": "voc21", "root": str(folder / "nowhere")},
+        ],
+        "probes": [
+            probe | {"name": "labels", "task": "segmentation"},
+            probe | {"name": "depth", "task": "depth"},
+        ],
+    }
+    path = folder / "table.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path, phreg_command("table", str(path), home=folder)
+
+
+def test_every_method_has_every_measure_for_every_seed(finished: tuple) -> None:
+    path, run = finished
+    assert run.returncode == 0, run.stderr[-3000:]
+    rows = list(csv.DictReader((path.parent / "run/tables/all.csv").open()))
+    labelled = {"scenes mIoU", "scenes pixel accuracy", "labels mIoU", "labels pixel accuracy"}
+    labelled |= {f"depth {name}" for name in ("RMSE", "AbsRel", "delta1", "delta2", "delta3")}
+    free = {"shift_cosine_mean", "target_cosine_p50", "outlier_rate"}
+    for method, wanted in (("vanilla", labelled | free), ("denoised", labelled), ("one", labelled | free)):
+        for seed in ("0", "1"):
+            found = {row["measure"] for row in rows if (row["method"], row["seed"]) == (method, seed)}
+            assert found == wanted
+    by = {(row["method"], row["seed"], row["measure"]): float(row["value"]) for row in rows}
+    assert by["vanilla", "0", "scenes mIoU"] == by["vanilla", "1", "scenes mIoU"]
+    assert by["denoised", "0", "labels mIoU"] != by["denoised", "1", "labels mIoU"]
+
+
+def test_the_table_is_shown_and_written(finished: tuple) -> None:
+    path, run = finished
+    text = (path.parent / "run/tables/all.md").read_text()
+    assert text.strip() in run.stdout
+    assert "2 seeds" in text
+    assert "left out: voc21" in text
+    assert "voc21 is left out" in run.stderr
+
+
+def test_a_second_run_measures_nothing_again(finished: tuple) -> None:
+    path, first = finished
+    scores = path.parent / "run/tables/scores"
+    before = {file: file.stat().st_mtime_ns for file in scores.iterdir()}
+    assert len(before) == 4 + 6 + 2 * 3 - 1  # of one pass, segmentation does not depend on the seed
+    again = phreg_command("table", str(path), home=path.parent)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert {file: file.stat().st_mtime_ns for file in scores.iterdir()} == before
+    assert again.stdout.split("|", 1)[1] == first.stdout.split("|", 1)[1]
+
+
+def test_a_bad_table_starts_nothing(finished: tuple, tmp_path: Path) -> None:
+    path, _ = finished
+    bad = phreg_command("table", str(path), "--set", "seeds=[]", "sets.0.kind=vok", home=path.parent)
+    assert bad.returncode == 2
+    assert "seeds" in bad.stderr
+    assert "sets.0.kind" in bad.stderr

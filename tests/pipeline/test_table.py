@@ -1,0 +1,102 @@
+import csv
+import io
+
+import pytest
+import yaml
+
+from phreg.errors import ConfigError
+from phreg.pipeline.columns import is_present
+from phreg.pipeline.table import Table, as_csv, columns_present, markdown, records
+from phreg.storage import Folder
+from phreg.table_config import SetColumn, TableConfig, load_table
+from phreg.world.write import write_label_folder
+from tests.helpers import save_tiny_open_clip
+from tests.small_run import make_config
+
+TABLE = Table(
+    name="small",
+    title="A title",
+    seeds=(0, 1),
+    scores={
+        "vanilla": [{"scenes mIoU": 40.0, "depth RMSE": 0.5}, {"scenes mIoU": 42.0, "depth RMSE": 0.5}],
+        "student": [{"scenes mIoU": 50.0, "depth RMSE": 0.75, "outlier_rate": 0.01}],
+    },
+    absent=("voc21",),
+    failures={"student (seed 1)": "it failed"},
+)
+
+
+def table_config(folder, **changes) -> TableConfig:
+    run = make_config(folder, teacher={"model": save_tiny_open_clip(folder / "clip"), "read_out": "naclip"})
+    scenes = {"name": "scenes", "kind": "folder", "root": str(folder / "labelled")}
+    return TableConfig.model_validate({"name": "small", "run": run, "sets": [scenes]} | changes)
+
+
+def test_cells_are_mean_and_spread_over_seeds_and_the_best_is_bold() -> None:
+    text = markdown(TABLE)
+    assert "| vanilla | 41.0 ± 1.4 | **0.5000** ± 0.0000 |  |" in text
+    assert "| student | **50.0** | 0.7500 | **0.0100** |" in text
+    assert "scenes mIoU ↑ | depth RMSE ↓ | outlier_rate ↓" in text
+    assert "left out: voc21" in text
+    assert "student (seed 1) failed: it failed" in text
+    assert records(TABLE)[0]["scenes mIoU"] == "41.0 ± 1.4"
+
+
+def test_csv_has_every_value() -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(TABLE))))
+    assert len(rows) == 7
+    assert rows[2] == {
+        "table": "small", "method": "vanilla", "seed": "1", "measure": "scenes mIoU", "value": "42"
+    }  # fmt: skip
+
+
+def test_seeds_reach_crops_and_students(tmp_path) -> None:
+    config = table_config(tmp_path, seeds=[3, 4])
+    assert config.seeded(4).seed == 4
+    assert {student.seed for student in config.seeded(4).students} == {4}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seeds": [1, 1]}, "two seeds are 1"),
+        ({"teacher_rows": [{"name": "one", "read_out": "value"}]}, "two rows are 'one'"),
+        ({"teacher_rows": [{"name": "a|b", "read_out": "value"}]}, "should match pattern"),
+        ({"colour": 1}, "Extra inputs"),
+    ],
+)
+def test_what_cannot_be_a_table(tmp_path, changes, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        table_config(tmp_path, **changes)
+
+
+def test_columns_that_are_not_there_are_left_out(tmp_path) -> None:
+    missing = {"name": "voc21", "kind": "voc21", "root": str(tmp_path / "nowhere")}
+    scenes = {"name": "scenes", "kind": "folder", "root": str(tmp_path / "labelled")}
+    config = table_config(tmp_path, sets=[missing, scenes])
+    assert not is_present(SetColumn(**scenes))
+    with pytest.raises(ConfigError, match="None of the sets"):
+        columns_present(config)
+    write_label_folder(Folder(str(tmp_path / "labelled")), 0, range(1), 32)
+    present, absent = columns_present(config)
+    assert [column.name for column in present] == ["scenes"]
+    assert absent == ["voc21"]
+
+
+def test_text_and_features_must_share_a_space(tmp_path) -> None:
+    write_label_folder(Folder(str(tmp_path / "labelled")), 0, range(1), 32)
+    other = save_tiny_open_clip(tmp_path / "other", embed_dim=24)
+    with pytest.raises(ConfigError, match=r"(?s)space of the text tower.*16.*24"):
+        columns_present(table_config(tmp_path, text=other))
+
+
+def test_a_table_file_names_the_file_of_its_run(tmp_path) -> None:
+    config = table_config(tmp_path).model_dump(mode="json")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/run.yaml").write_text(yaml.safe_dump(config.pop("run")))
+    (tmp_path / "table.yaml").write_text(yaml.safe_dump(config | {"run": "sub/run.yaml"}))
+    table = load_table(tmp_path / "table.yaml", ["run.students.0.registers=7"])
+    assert table.run.students[0].registers == 7
+    (tmp_path / "table.yaml").write_text("name: a\nrun: nowhere.yaml\n")
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_table(tmp_path / "table.yaml")
