@@ -73,7 +73,12 @@ def _bar(bar: ColourBar) -> Element:
         for i, colour in enumerate(stops)
     ]
     picture = element(
-        "svg", *strip, viewBox=f"0 0 {len(stops)} 1", preserveAspectRatio="none", aria_hidden="true"
+        "svg",
+        *strip,
+        viewBox=f"0 0 {len(stops)} 1",
+        preserveAspectRatio="none",
+        shape_rendering="crispEdges",
+        aria_hidden="true",
     )
     return element("p", f"{bar.label} ", element("span", bar.low, picture, bar.high), class_="bar")
 

@@ -44,9 +44,10 @@ nav a:hover { text-decoration: underline; }
   border: 1px solid var(--line); border-radius: 10px;
 }
 .panels {
-  display: grid; gap: .9rem; grid-template-columns: repeat(auto-fill, minmax(min(12rem, 100%), 1fr));
+  display: grid; gap: .9rem; grid-template-columns: repeat(auto-fit, minmax(min(12rem, 100%), 1fr));
 }
 figure { margin: 0; min-width: 0; }
+.panels figure { max-width: 22rem; }
 .frame { position: relative; line-height: 0; }
 .frame img { width: 100%; height: auto; border-radius: 4px; background: var(--line); }
 .frame img.pixelated { image-rendering: pixelated; }
@@ -114,7 +115,7 @@ details { margin-top: 1rem; } summary { cursor: pointer; color: var(--accent); }
 footer { margin-top: 3rem; color: var(--quiet); font-size: .87rem; }
 @media (max-width: 34rem) {
   .panels { grid-template-columns: 1fr 1fr; gap: .7rem; }
-  .panels .wide { grid-column: 1 / -1; }
+  .panels .wide { grid-column: 1 / -1; max-width: none; }
   .group { padding: .8rem; margin-inline: -.3rem; }
   th, td { padding: .45rem .6rem; }
   .facts > div { grid-template-columns: 1fr; }

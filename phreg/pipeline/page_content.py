@@ -61,7 +61,7 @@ def measures_table(student: Mapping[str, float], teacher: Mapping[str, float]) -
         if name not in student:
             continue
         arrow = "↑" if HIGHER_IS_BETTER[name] else "↓"
-        head = Cell(f"{title}\u00a0{arrow}", meaning)
+        head = Cell(f"{title}\u00a0{arrow}", f"{name}: {meaning}")
         better = _better(name, student, teacher)
         rows.append((head, _number(teacher.get(name)), Cell(_number(student[name]), best=better)))
     return Table(

@@ -24,12 +24,12 @@ READING = (
         "PCA map",
         "the three directions in which the features vary most, as red, green and blue; a square is a patch. "
         "Equal colours mean like features, in both maps of an image. Better: things in even colours with "
-        "clear outlines, and no speckles that the image does not explain",
+        "clear outlines, and no speckles that the image does not explain.",
     ),
     (
         "Norm map",
         "how long the feature vector of each patch is. Better: even. Patches far from the image's median are "
-        "framed in red; these outliers are the artifacts that the student is to be rid of",
+        "framed in red; these outliers are the artifacts that the student is to be rid of.",
     ),
 )
 
