@@ -26,8 +26,8 @@ class ProbeData:
     name: str
     keys: tuple[str, ...]
     features: Float16[Tensor, "N C h w"] = field(repr=False)
-    labels: tuple[UInt8[np.ndarray, "H W"] | None, ...] = field(repr=False)
-    depths: tuple[Float[np.ndarray, "H W"] | None, ...] = field(repr=False)
+    labels: tuple[UInt8[np.ndarray, "_ _"] | None, ...] = field(repr=False)
+    depths: tuple[Float[np.ndarray, "_ _"] | None, ...] = field(repr=False)
     skipped: tuple[Quarantined, ...] = ()
     forward_passes: int = 0
 

@@ -9,6 +9,7 @@ from phreg.label_config import ProbeConfig
 from phreg.models import Backbone
 from phreg.probe.data import ProbeData
 from phreg.probe.depth_scores import DepthScores, mean_scores, measure_depth
+from phreg.probe.eigen import counted_depths
 from phreg.probe.extract import extract_features
 from phreg.probe.heads import DepthHead, resize
 from phreg.probe.losses import sig_log_loss
@@ -24,18 +25,18 @@ def train_depth_probe(
 ) -> DepthHead:
     """A head that maps features to metres up to `config.max_depth`. Raises `DataError`, `TrainingError`."""
     head = DepthHead(train.features.shape[1], config.max_depth, start_values(config))
-    targets = reduced([depth.astype("float32") for depth in train.all_depths()], train.features.shape[-2:])
+    targets = reduced([depth.astype("float32") for depth in counted_depths(train)], train.features.shape[-2:])
     loss = partial(sig_log_loss, max_depth=config.max_depth)
     train_head(head, train.features, targets, loss, config, device, on_progress)
     return head
 
 
 def score_depth(head: DepthHead, data: ProbeData) -> DepthScores:
-    """Predictions resized to each image's own size, against all its measured pixels."""
+    """Predictions resized to each image's own size, against all depths that count."""
     device, max_depth = head.bins.device, head.bins[-1].item()
     measures = []
     with torch.inference_mode():
-        for i, depth in enumerate(data.all_depths()):
+        for i, depth in enumerate(counted_depths(data)):
             predicted = head(data.features[i : i + 1].to(device).float())
             image = resize(predicted[None], depth.shape)[0, 0].cpu().numpy()
             measures.append(measure_depth(image, depth, max_depth))

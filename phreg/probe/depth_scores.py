@@ -44,11 +44,8 @@ def measure_depth(
 ) -> DepthMeasures | None:
     """One image's measures over pixels measured in (1 mm, `max_depth`); None if there is no such pixel.
 
-    Predictions, in metres, are clamped to that range before. What a benchmark leaves out (NYU: the border
-    outside Eigen's crop) is left out by giving it the depth 0.
+    Predictions, in metres, are clamped to that range before.
     """
-    if predicted.shape != measured.shape:
-        raise ValueError(f"predicted {predicted.shape} and measured {measured.shape} differ in shape")
     counted = (measured > MIN_DEPTH) & (measured < max_depth)
     if not counted.any():
         return None

@@ -57,7 +57,7 @@ class DepthHead(nn.Module):
         self.logits = LinearHead(channels, DEPTH_BINS, generator)
         self.register_buffer("bins", torch.linspace(MIN_DEPTH, max_depth, DEPTH_BINS))
 
-    def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 4h 4w"]:
+    def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 4*h 4*w"]:
         weights = self.logits(features).relu() + _LEAST_WEIGHT
         sums = F.conv2d(weights, torch.stack([self.bins, torch.ones_like(self.bins)])[:, :, None, None])
         total, weight = resize(sums, [UPSAMPLE * side for side in features.shape[-2:]]).unbind(1)

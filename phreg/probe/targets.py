@@ -12,7 +12,7 @@ from torch import Tensor
 from phreg.probe.heads import UPSAMPLE
 
 
-def reduced(maps: Sequence[npt.NDArray[Any]], grid: Sequence[int]) -> Shaped[Tensor, "N 4h 4w"]:
+def reduced(maps: Sequence[npt.NDArray[Any]], grid: Sequence[int]) -> Shaped[Tensor, "N H W"]:
     """Maps [H, W] of any sizes at four times the grid [h, w]: the pixel nearest to each middle.
 
     Nearest, because neither classes nor a measured and an unmeasured depth have a mean.
