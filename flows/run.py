@@ -16,6 +16,7 @@ from phreg.distill.result import StudentReport
 from phreg.errors import GenerationError, PhregError, TrainingError
 from phreg.execution.cluster import connect
 from phreg.execution.targets import TargetsReport
+from phreg.pipeline.methods import Labelled, baselines, student_method
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.report import RunReport, StudentOutcome, reuse_lines
 
@@ -119,6 +120,7 @@ def _register(
     failures: dict[str, str],
 ) -> RunReport:
     teacher = tasks.evaluate_teacher(config, prepared)
+    beside = _baselines(config, prepared)
     outcomes = []
     for student, report in finished:
         try:
@@ -127,13 +129,26 @@ def _register(
         except PhregError as error:
             failures[student.name] = str(error)
             continue
-        page = None
+        page, labelled = None, beside
         try:
-            page = tasks.report_page(config, prepared, registered, assessment)
+            if beside is not None:
+                method = student_method(report, config.seed)
+                labelled = beside.add(method, tasks.measure(config, prepared, method))
+            page = tasks.report_page(config, prepared, registered, assessment, labelled)
         except PhregError as error:
             failures[student.name] = f"registered, but without its report page: {error}"
-        outcomes.append(StudentOutcome(report, assessment, registered, page))
-    return RunReport(config.name, made, teacher, tuple(outcomes), failures)
+        outcomes.append(StudentOutcome(report, assessment, registered, page, labelled))
+    return RunReport(config.name, made, teacher, tuple(outcomes), failures, beside)
+
+
+def _baselines(config: RunConfig, prepared: Prepared) -> Labelled | None:
+    """The teacher's scores on the labelled sets, if there are any."""
+    if not prepared.columns:
+        return None
+    labelled = Labelled((), {})
+    for method in baselines(config):
+        labelled = labelled.add(method, tasks.measure(config, prepared, method))
+    return labelled
 
 
 def _targets_row(name: str, report: TargetsReport) -> dict[str, str]:

@@ -9,10 +9,10 @@ from flows.run import distil_all, make_all_targets, under_way
 from phreg.config import RunConfig
 from phreg.errors import PhregError
 from phreg.execution.cluster import connect
-from phreg.pipeline.columns import Column, Scores
+from phreg.pipeline.columns import Scores
 from phreg.pipeline.methods import Method, student_method, teacher_method
 from phreg.pipeline.prepare import Prepared
-from phreg.pipeline.table import Table, columns_present, markdown, records, write_table
+from phreg.pipeline.table import Table, markdown, records, write_table
 from phreg.storage import Folder
 from phreg.table_config import TableConfig, load_table
 
@@ -21,13 +21,11 @@ from phreg.table_config import TableConfig, load_table
 def table(config: str, overrides: list[str] | None = None) -> Table:
     """A table as its config describes it. What is cached, trained or measured already is used again."""
     settings = load_table(config, overrides or [])
-    columns, absent = columns_present(settings)
-    for name in absent:
-        get_run_logger().warning("the column %s is left out: its folder is not there", name)
     prepared = {seed: tasks.prepare_run(settings.seeded(seed)) for seed in settings.seeds}
+    absent = prepared[settings.seeds[0]].absent
     with connect(settings.run.ray_address), under_way():
-        scores, failures = _all_scores(settings, prepared, columns)
-    found = Table(settings.name, settings.title, settings.seeds, scores, tuple(absent), failures)
+        scores, failures = _all_scores(settings, prepared)
+    found = Table(settings.name, settings.title, settings.seeds, scores, absent, failures)
     for url in write_table(found, Folder(settings.run.output)):
         get_run_logger().info("written: %s", url)
     key = artifact_key(f"table-{settings.name}")
@@ -37,7 +35,7 @@ def table(config: str, overrides: list[str] | None = None) -> Table:
 
 
 def _all_scores(
-    settings: TableConfig, prepared: dict[int, Prepared], columns: list[Column]
+    settings: TableConfig, prepared: dict[int, Prepared]
 ) -> tuple[dict[str, list[Scores]], dict[str, str]]:
     """A seed after the other; a row that fails keeps no other from being measured."""
     names = [row.name for row in settings.teacher_rows] + [row.name for row in settings.run.students]
@@ -49,7 +47,7 @@ def _all_scores(
         methods += _students(run, places, seed, failures)
         for method in methods:
             try:
-                scores[method.name].append(tasks.measure(settings, places, method, columns))
+                scores[method.name].append(tasks.measure(run, places, method, settings.label_free))
             except PhregError as error:
                 failures[f"{method.name} (seed {seed})"] = str(error)
     return scores, failures

@@ -15,9 +15,8 @@ from phreg.evaluate import Evaluation
 from phreg.execution.failures import is_mistake
 from phreg.execution.targets import TargetsReport
 from phreg.pipeline import assess, methods, page, prepare, register, students, targets
-from phreg.pipeline.columns import Column, Scores
+from phreg.pipeline.columns import Scores
 from phreg.pipeline.prepare import Prepared
-from phreg.table_config import TableConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,7 +34,10 @@ _retried: dict[str, Any] = _stage | {"retries": 2, "retry_delay_seconds": 10, "r
 
 @task(name="prepare", **_retried)
 def prepare_run(config: RunConfig) -> Prepared:
-    return prepare.prepare(config)
+    prepared = prepare.prepare(config)
+    for name in prepared.absent:
+        get_run_logger().warning("the labelled set %s is left out: its folder is not there", name)
+    return prepared
 
 
 @task(name="targets", task_run_name="targets-{name}", **_retried)
@@ -72,11 +74,17 @@ def register_student(
 
 @task(name="report-page", task_run_name="report-page-{registered.name}", **_retried)
 def report_page(
-    config: RunConfig, prepared: Prepared, registered: register.Registered, assessment: assess.Assessment
+    config: RunConfig,
+    prepared: Prepared,
+    registered: register.Registered,
+    assessment: assess.Assessment,
+    labelled: methods.Labelled | None = None,
 ) -> page.PageReport:
-    return page.make_page(config, prepared, registered, assessment)
+    return page.make_page(config, prepared, registered, assessment, labelled)
 
 
 @task(name="measure", task_run_name="measure-{method.name}-seed{method.seed}", **_retried)
-def measure(table: TableConfig, prepared: Prepared, method: methods.Method, columns: list[Column]) -> Scores:
-    return methods.measure(table, prepared, method, columns)
+def measure(
+    config: RunConfig, prepared: Prepared, method: methods.Method, label_free: bool = False
+) -> Scores:
+    return methods.measure(config, prepared, method, label_free=label_free)

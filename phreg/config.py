@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from phreg.errors import ConfigError, StorageError
+from phreg.label_config import AnySet, LabelsConfig
 from phreg.section import Fraction, Name, PositiveFloat, ReadOut, Section
 from phreg.storage import read_url
 from phreg.types import HIGHER_IS_BETTER
@@ -181,6 +182,7 @@ class RunConfig(Section):
     generation: GenerationConfig = GenerationConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    labels: LabelsConfig = LabelsConfig()
     gate: GateConfig = GateConfig()
     max_quarantined: Fraction = Field(0.01, description="share of unusable samples past which the run fails")
     seed: int = Field(0, description="of crops and views")
@@ -317,6 +319,7 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         "output": absolute(config.output),
         "cache": config.cache and absolute(config.cache),
         "registry": config.registry and absolute(config.registry),
+        "labels": _absolute_labels(config.labels),
         "teacher": teacher.model_copy(
             update={
                 "model": absolute_model(teacher.model),
@@ -325,6 +328,22 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         ),
     }
     return config.model_copy(update=changes)
+
+
+def _absolute_labels(labels: LabelsConfig) -> LabelsConfig:
+    def moved(item: AnySet) -> AnySet:
+        return item.model_copy(update={"root": absolute(item.root)})
+
+    probes = (
+        item.model_copy(update={"train": moved(item.train), "test": moved(item.test)})
+        for item in labels.probes
+    )
+    changes = {
+        "text": labels.text and absolute_model(labels.text),
+        "sets": tuple(map(moved, labels.sets)),
+        "probes": tuple(probes),
+    }
+    return labels.model_copy(update=changes)
 
 
 def absolute_model(model: str) -> str:

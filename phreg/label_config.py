@@ -1,8 +1,9 @@
 """The config of labelled evaluation: data sets, open-vocabulary segmentation, linear probes."""
 
-from typing import Literal
+from collections import Counter
+from typing import Literal, Self, TypeVar
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from phreg.section import Fraction, Name, PositiveFloat, Section
 
@@ -22,6 +23,9 @@ class LabelledSetConfig(Section):
     ignore: tuple[int, ...] = Field(
         (), description="`folder`: label values that do not count, besides 255 (CamVid: 11)"
     )
+
+
+AnySet = TypeVar("AnySet", bound=LabelledSetConfig)
 
 
 class SegmentationConfig(Section):
@@ -72,3 +76,29 @@ class ProbeColumn(Section):
     train: LabelledSetConfig
     test: LabelledSetConfig
     probe: ProbeConfig = ProbeConfig()
+
+
+Column = SetColumn | ProbeColumn
+
+
+class LabelsConfig(Section):
+    """What models are measured on with labels; a set whose folder is not there is left out, and named."""
+
+    text: str | None = Field(
+        None, description="model whose text tower names the classes; default: the teacher's model"
+    )
+    sets: tuple[SetColumn, ...] = Field((), description="open-vocabulary segmentation")
+    probes: tuple[ProbeColumn, ...] = Field((), description="linear probes")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [column.name for column in self.sets] + [column.name for column in self.probes]
+        check_names("labelled sets", names)
+        return self
+
+
+def check_names(what: str, names: list[str]) -> None:
+    """Raises `ValueError` if two are equal."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"two {what} are called {twice[0]!r}; give each its own name")

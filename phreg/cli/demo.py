@@ -9,7 +9,7 @@ from phreg.cli.options import add_command
 
 def add(commands: Any) -> None:
     parser = add_command(
-        commands, "demo", demo, "The whole pipeline on drawn scenes and the small CLIP that ships with phreg.",
+        commands, "demo", demo, "The whole pipeline on drawn scenes and the small CLIP in the package.",
         "phreg demo --output runs/demo",
     )  # fmt: skip
     parser.add_argument("--output", default="runs/demo", help="folder of everything it writes (runs/demo)")

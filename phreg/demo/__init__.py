@@ -1,4 +1,4 @@
-"""What `make demo` runs on: scenes of the small open world, and configs for the CLIP that was trained on it."""
+"""What `make demo` runs on: scenes of the small open world, and configs for the CLIP trained on it."""
 
 from phreg.demo.world import make_demo
 

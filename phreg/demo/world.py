@@ -21,6 +21,9 @@ students:
   - {{name: registers, targets: denoised, epochs: 8, precision: bfloat16}}
   - {{name: raw-targets, targets: raw, epochs: 8, precision: bfloat16}}  # without denoising
 evaluation: {{images: 40, targets: denoised}}
+labels:
+  sets:
+    - {{name: scenes, kind: folder, root: {world}/labelled}}
 """
 _TABLE = """\
 # Made by `phreg demo`: `phreg table {table}` measures the run's students beside methods that train nothing.
@@ -33,8 +36,6 @@ teacher_rows:
   - {{name: NACLIP (naclip), read_out: naclip}}
   - {{name: ClearCLIP (qq), read_out: qq}}
   - {{name: denoised teacher (10 passes), read_out: naclip, views: 10}}
-sets:
-  - {{name: scenes, kind: folder, root: {world}/labelled}}
 """
 
 
@@ -51,8 +52,9 @@ def make_demo(output: Path) -> tuple[Path, Path]:
         first = (SHARDS + VALIDATION_SHARDS) * SCENES_PER_SHARD
         write_label_folder(folder / "labelled", SEED, range(first, first + LABELLED))
     known = {
-        "config": run, "table": table, "world": world, "output": output, "labelled": LABELLED, "run": run.name,
-        "last_train": SHARDS - 1, "first_held_out": SHARDS, "last": SHARDS + VALIDATION_SHARDS - 1,
+        "config": run, "table": table, "run": run.name, "world": world, "output": output,
+        "labelled": LABELLED, "last_train": SHARDS - 1, "first_held_out": SHARDS,
+        "last": SHARDS + VALIDATION_SHARDS - 1,
     }  # fmt: skip
     for path, text in ((run, _RUN), (table, _TABLE)):
         if not path.exists():

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from phreg.config import TeacherConfig
-from phreg.datasets import LabelledSet, open_set
+from phreg.config import RunConfig
+from phreg.datasets import open_set
 from phreg.errors import ConfigError, ObjectNotFoundError
 from phreg.fingerprint import canonical_json
-from phreg.label_config import LabelledSetConfig, ProbeColumn, SetColumn
+from phreg.label_config import Column, LabelledSetConfig, ProbeColumn, SetColumn
 from phreg.models import Backbone
 from phreg.models.text import TextTower, load_text
 from phreg.probe import probe_depth, probe_segmentation
@@ -20,7 +20,6 @@ from phreg.segment import Segmenter, ViewPlan, class_embeddings, segment_set
 from phreg.storage import Folder
 from phreg.views import sample_views
 
-Column = SetColumn | ProbeColumn
 Scores = dict[str, float]
 
 HIGHER_IS_BETTER = {
@@ -28,6 +27,13 @@ HIGHER_IS_BETTER = {
     "delta2": True, "delta3": True,
 }  # fmt: skip
 """Measures of labelled columns. IoU and accuracy in percent; RMSE in metres; AbsRel and deltas as shares."""
+MAIN = ("mIoU", "RMSE")
+"""The one measure of each kind of column that short tables show."""
+
+
+def is_higher_better(name: str) -> bool:
+    """Of a labelled column's measure, named "COLUMN MEASURE"."""
+    return next(higher for measure, higher in HIGHER_IS_BETTER.items() if name.endswith(f" {measure}"))
 
 
 def labelled_sets(column: Column) -> list[LabelledSetConfig]:
@@ -39,46 +45,65 @@ def is_present(column: Column) -> bool:
     return all(Path(item.root).exists() for item in labelled_sets(column))
 
 
-def check_column(column: Column, text: TextTower | None, backbone: Backbone) -> None:
-    """Raises `ConfigError` or `DataError` for a set that is not in its layout, or a text tower of another
-    width than the features."""
-    for item in labelled_sets(column):
-        open_set(item)
-    if isinstance(column, SetColumn) and text is not None and text.out_dim != backbone.out_dim:
+def columns_present(config: RunConfig, teacher: Backbone) -> tuple[tuple[Column, ...], tuple[str, ...]]:
+    """A run's columns whose sets are there, checked; and the names of those that are not.
+
+    Raises `ConfigError` or `DataError` for a set that is there but not in its layout, and for a text tower
+    of another width than the features.
+    """
+    columns: list[Column] = [*config.labels.sets, *config.labels.probes]
+    present = tuple(column for column in columns if is_present(column))
+    for column in present:
+        for item in labelled_sets(column):
+            open_set(item)
+    if any(isinstance(column, SetColumn) for column in present):
+        _check_text(text_tower(config), teacher)
+    return present, tuple(column.name for column in columns if column not in present)
+
+
+def text_tower(config: RunConfig) -> TextTower:
+    if config.labels.text is not None:
+        return load_text(config.labels.text)
+    return load_text(config.teacher.model, config.teacher.checkpoint)
+
+
+def _check_text(text: TextTower, teacher: Backbone) -> None:
+    if text.out_dim != teacher.out_dim:
         raise ConfigError(
-            f"The column {column.name} needs features in the space of the text tower",
-            expected=f"a text tower of width {backbone.out_dim}",
+            "Open-vocabulary segmentation needs features in the space of the text tower",
+            expected=f"a text tower of width {teacher.out_dim}, as the teacher's features",
             found=f"{text.out_dim}",
             remedy="give the text model that belongs to the teacher",
         )
 
 
-def text_tower(teacher: TeacherConfig, text: str | None) -> TextTower:
-    return load_text(text or teacher.model, None if text else teacher.checkpoint)
-
-
 def measure_column(
-    column: Column, backbone: Backbone, views: ViewPlan | None, text: str | None, teacher: TeacherConfig,
-    folder: Folder, device: str,
-) -> Scores:  # fmt: skip
-    """The measures of one method on one column."""
+    column: Column, backbone: Backbone, views: ViewPlan | None, config: RunConfig, folder: Folder, device: str
+) -> Scores:
+    """The measures of one method on one column; class embeddings and features are kept in `folder`."""
     if isinstance(column, SetColumn):
-        labelled = open_set(column)
-        return _segmentation(column, labelled, backbone, views, text_tower(teacher, text), folder, device)
+        return _segmentation(column, segmenter(column, backbone, views, config, folder, device))
     return _probe(column, backbone, views, folder, device)
 
 
-def _segmentation(
-    column: SetColumn, labelled: LabelledSet, backbone: Backbone, views: ViewPlan | None, text: TextTower,
-    folder: Folder, device: str,
-) -> Scores:  # fmt: skip
-    names = class_embeddings(text, labelled.classes, folder=folder)
-    segmenter = Segmenter(
-        backbone, names.embeddings, names.owner, len(labelled.classes), column.segmentation,
-        labelled.background, views, device,
-    )  # fmt: skip
-    found = segment_set(segmenter, labelled)
+def _segmentation(column: SetColumn, predictor: Segmenter) -> Scores:
+    found = segment_set(predictor, open_set(column))
     return {"mIoU": 100 * found.miou, "pixel accuracy": 100 * found.pixel_accuracy}
+
+
+def segmenter(
+    column: SetColumn,
+    backbone: Backbone,
+    views: ViewPlan | None,
+    config: RunConfig,
+    folder: Folder,
+    device: str,
+) -> Segmenter:
+    """Of one method for one set; class embeddings are kept in `folder`."""
+    labelled = open_set(column)
+    names = class_embeddings(text_tower(config), labelled.classes, folder=folder)
+    classes, background = len(labelled.classes), labelled.background
+    return Segmenter(backbone, *names, classes, column.segmentation, background, views, device)
 
 
 def _probe(

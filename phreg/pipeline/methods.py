@@ -1,27 +1,24 @@
 """The rows of a table: methods, each a network and how its features are taken; and measuring one of them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from phreg.cache import TargetStore
 from phreg.config import RunConfig
 from phreg.datasets import open_set
 from phreg.distill.result import StudentReport
 from phreg.evaluate import evaluate_model
 from phreg.evaluate.evaluation import model_identity
-from phreg.execution.remote import run_remote
 from phreg.fingerprint import digest_bytes, digest_json
-from phreg.label_config import LabelledSetConfig, ProbeColumn
+from phreg.label_config import Column, LabelledSetConfig, ProbeColumn
 from phreg.models import Backbone, load_student, load_teacher
-from phreg.pipeline.columns import Column, Scores, labelled_sets, measure_column, store_scores, stored_scores
+from phreg.pipeline.assess import local_device, on_cluster, reference_store
+from phreg.pipeline.columns import Scores, labelled_sets, measure_column, store_scores, stored_scores
 from phreg.pipeline.prepare import Prepared
 from phreg.segment import ViewPlan
 from phreg.storage import Folder
-from phreg.table_config import TableConfig, TeacherRow
+from phreg.table_config import TeacherRow
 
 FORMAT_VERSION = 1  # raise it when the same method would have other scores
 SAMPLED_IMAGES = 16
@@ -45,6 +42,26 @@ class Method:
         return load_teacher(config.teacher.model_copy(update={"read_out": self.read_out}))
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Methods beside each other, and their scores by name."""
+
+    methods: tuple[Method, ...]
+    scores: dict[str, Scores]
+
+    def add(self, method: Method, scores: Scores) -> "Labelled":
+        return Labelled((*self.methods, method), self.scores | {method.name: scores})
+
+
+def baselines(config: RunConfig) -> tuple[Method, ...]:
+    """What a run's students are held against: the teacher in one pass, and denoised as their targets are."""
+    targets = config.targets[config.reference_targets]
+    views = ViewPlan(targets.views, targets.max_shift, config.seed)
+    one_pass = Method("teacher", config.seed, None, config.teacher.read_out)
+    denoised = Method(f"teacher, {targets.views} views", config.seed, None, config.teacher.read_out, views)
+    return (one_pass, denoised) if targets.views > 1 else (one_pass,)
+
+
 def teacher_method(row: TeacherRow, seed: int) -> Method:
     views = ViewPlan(row.views, row.max_shift, seed) if row.views > 1 else None
     return Method(row.name, seed, None, row.read_out, views)
@@ -54,40 +71,37 @@ def student_method(report: StudentReport, seed: int) -> Method:
     return Method(report.name, seed, f"{report.url}/model")
 
 
-def measure(table: TableConfig, prepared: Prepared, method: Method, columns: Iterable[Column]) -> Scores:
-    """All measures of a method, by "COLUMN MEASURE", as one Ray task. Measured before: reused."""
-    generation = table.run.generation
-    gpus = min(1.0, generation.gpus_per_actor)
-    cpus = generation.cpus_per_actor
-    return run_remote(_measure, table, prepared, method, tuple(columns), num_cpus=cpus, num_gpus=gpus)
+def measure(config: RunConfig, prepared: Prepared, method: Method, *, label_free: bool = False) -> Scores:
+    """A method's measures on the columns that are there, by "COLUMN MEASURE", as one Ray task.
+
+    `label_free` adds the run's own measures, where the method is a single pass. What was measured before
+    is not measured again.
+    """
+    return on_cluster(config, _measure, config, prepared, method, label_free)
 
 
-def _measure(table: TableConfig, prepared: Prepared, method: Method, columns: tuple[Column, ...]) -> Scores:
+def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: bool) -> Scores:
     """In a worker."""
-    config = table.seeded(method.seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    backbone = method.load(config).to(device)
-    folder = Folder(config.output) / "tables"
+    device = local_device()
     found: Scores = {}
-    for column in columns:
+    backbone = method.load(config).to(device)
+    folder = Folder(config.output) / "labels"
+    for column in prepared.columns:
         column = _with_seed(column, method.seed)
-        digest = _digest(table, method, backbone, column)
+        digest = _digest(config, method, backbone, column)
         scores = stored_scores(folder, digest)
         if scores is None:
-            scores = measure_column(
-                column, backbone, method.views, table.text, config.teacher, folder, device
-            )
+            scores = measure_column(column, backbone, method.views, config, folder, device)
             store_scores(folder, digest, scores)
         found |= {f"{column.name} {measure}": value for measure, value in scores.items()}
-    if table.label_free and method.views is None:
+    if label_free and method.views is None:
         found |= _label_free(config, prepared, backbone, device)
     return found
 
 
 def _label_free(config: RunConfig, prepared: Prepared, backbone: Backbone, device: str) -> Scores:
-    store = TargetStore.open(Folder(config.cache_url), prepared.targets[config.reference_targets])
     evaluation = evaluate_model(
-        backbone, store, list(prepared.validation), config.evaluation,
+        backbone, reference_store(config, prepared), list(prepared.validation), config.evaluation,
         seed=config.seed, device=device, folder=Folder(config.output) / "evaluations",
     )  # fmt: skip
     return {name: evaluation.metrics[name] for name in LABEL_FREE if name in evaluation.metrics}
@@ -100,7 +114,7 @@ def _with_seed(column: Column, seed: int) -> Column:
     return column
 
 
-def _digest(table: TableConfig, method: Method, backbone: Backbone, column: Column) -> str:
+def _digest(config: RunConfig, method: Method, backbone: Backbone, column: Column) -> str:
     """Identity of a method's scores on a column."""
     fields: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -108,7 +122,7 @@ def _digest(table: TableConfig, method: Method, backbone: Backbone, column: Colu
         "views": None if method.views is None else vars(method.views),
         "column": column.model_dump(mode="json", exclude=_PLACES),
         "sets": [_content(item) for item in labelled_sets(column)],
-        "text": None if isinstance(column, ProbeColumn) else (table.text or table.run.teacher.model),
+        "text": None if isinstance(column, ProbeColumn) else (config.labels.text or config.teacher.model),
     }
     return digest_json(fields)
 

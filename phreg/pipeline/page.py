@@ -13,15 +13,17 @@ from phreg.errors import DataError, ObjectNotFoundError
 from phreg.fingerprint import digest_bytes, digest_json
 from phreg.page import Section, inputs_of, render, section_from_json, section_to_json
 from phreg.pipeline.assess import Assessment, on_cluster
+from phreg.pipeline.methods import Labelled
 from phreg.pipeline.page_content import page_of
 from phreg.pipeline.page_features import draw_features, feature_inputs
+from phreg.pipeline.page_labels import draw_labels, label_inputs
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.register import Registered
 from phreg.registry import REPORT_FILE, Entry, Registry
 from phreg.storage import Folder
 
 PAGE_VERSION = 1  # raise it when the same inputs would give another page
-SECTIONS, FEATURES = "report", "features"
+SECTIONS, FEATURES, LABELS = "report", "features", "labels"
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,26 @@ class PageReport:
 
 
 def make_page(
-    config: RunConfig, prepared: Prepared, registered: Registered, assessment: Assessment
+    config: RunConfig,
+    prepared: Prepared,
+    registered: Registered,
+    assessment: Assessment,
+    labelled: Labelled | None = None,
 ) -> PageReport:
-    """Draw the student's features beside the teacher's (once), and write the page (once)."""
+    """Draw the student beside the teacher (once), and write the page (once)."""
     registry = Registry(Folder(config.registry_url))
     entry = registry.entry(config.name, registered.version)
     passes = 0
     if config.evaluation.figures:
         inputs = feature_inputs(config, entry, assessment.evaluation.benchmark)
-        if _inputs_of_features(entry) != inputs:
+        if _inputs_of(entry, FEATURES) != inputs:
             section, passes = on_cluster(config, draw_features, config, prepared, entry.url, inputs)
             add_section(entry, FEATURES, section)
+    if labelled is not None:
+        inputs = label_inputs(config, labelled)
+        if _inputs_of(entry, LABELS) != inputs:
+            section = on_cluster(config, draw_labels, config, prepared, labelled, inputs)
+            add_section(entry, LABELS, section)
     page = write_page(registry, entry)
     return PageReport(page.url, page.reused, passes)
 
@@ -90,11 +101,11 @@ def _place(entry: Entry, name: str) -> str:
     return entry.folder.url_of(f"{SECTIONS}/{name}.json")
 
 
-def _inputs_of_features(entry: Entry) -> str | None:
-    """What the stored pictures were made from. Pictures that cannot be read are drawn again."""
+def _inputs_of(entry: Entry, name: str) -> str | None:
+    """What a stored section was made from. One that cannot be read is made again."""
     with contextlib.suppress(ObjectNotFoundError, DataError):
-        data = entry.folder.read(f"{SECTIONS}/{FEATURES}.json")
-        return section_from_json(data, _place(entry, FEATURES)).inputs
+        data = entry.folder.read(f"{SECTIONS}/{name}.json")
+        return section_from_json(data, _place(entry, name)).inputs
     return None
 
 

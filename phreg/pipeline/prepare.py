@@ -10,18 +10,25 @@ from phreg.config import RunConfig, StudentConfig
 from phreg.data import count_samples, expand_urls, shard_name
 from phreg.errors import ConfigError, ShardError
 from phreg.generate import target_spec
+from phreg.label_config import Column
 from phreg.models import Backbone, Student, add_registers, is_clip_like, load_teacher
 from phreg.models.architecture import base_architecture, check_stock, vit_arguments
+from phreg.pipeline.columns import columns_present
 from phreg.storage import Folder
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Where a run's parts are. `targets` maps their names to spec digests (cache addresses)."""
+    """Where a run's parts are. `targets` maps their names to spec digests (cache addresses).
+
+    `columns`: labelled sets that are there; `absent`: names of those that are not.
+    """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     targets: dict[str, str]
+    columns: tuple[Column, ...] = ()
+    absent: tuple[str, ...] = ()
 
     def shards_for(self, config: RunConfig, name: str) -> list[str]:
         """Shards whose targets of this kind are needed: held-out ones only, if no student learns from it."""
@@ -63,13 +70,14 @@ def prepare(config: RunConfig) -> Prepared:
     teacher = load_teacher(config.teacher)
     for student in config.students:
         check_student(teacher, student)
+    columns, absent = columns_present(config, teacher)
     specs = target_specs(config, teacher)
     cache = Folder(config.cache_url)
     for spec in specs.values():
         TargetStore.create(cache, spec)
     with contextlib.suppress(ShardError):  # a damaged shard is reported after the others were done
         count_samples(train[0])  # a wrong folder or bucket is found now
-    return Prepared(train, validation, {name: spec.digest for name, spec in specs.items()})
+    return Prepared(train, validation, {name: spec.digest for name, spec in specs.items()}, columns, absent)
 
 
 def student_read_out(teacher: Backbone, student: StudentConfig) -> str:

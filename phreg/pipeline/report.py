@@ -1,6 +1,6 @@
 """What a run comes to: one table, the teacher beside every student, and how to load the best."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from phreg.config import RunConfig
@@ -9,6 +9,8 @@ from phreg.evaluate import Evaluation
 from phreg.execution.targets import TargetsReport
 from phreg.models import load_student, timm_snippet
 from phreg.pipeline.assess import FIGURES, Assessment
+from phreg.pipeline.columns import MAIN, is_higher_better
+from phreg.pipeline.methods import Labelled
 from phreg.pipeline.page import PageReport
 from phreg.pipeline.register import Registered
 from phreg.storage import Folder
@@ -31,21 +33,27 @@ class StudentOutcome:
     assessment: Assessment
     registered: Registered
     page: PageReport | None = None
+    labelled: Labelled | None = None
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """Everything a run reports. `failures`: students that could not be finished, with the reason."""
+    """Everything a run reports.
+
+    `failures`: students that could not be finished, with the reason. `labelled`: the teacher's scores.
+    """
 
     name: str
     targets: dict[str, TargetsReport]
     teacher: Evaluation
     students: tuple[StudentOutcome, ...]
     failures: dict[str, str] = field(default_factory=dict)
+    labelled: Labelled | None = None
 
     @property
     def teacher_forward_passes(self) -> int:
-        """Forward passes of the teacher that this run made: for targets, to measure it, for pictures."""
+        """Forward passes of the teacher that this run made: for targets, for the label-free measures, for
+        pictures of features. Those on labelled sets are not counted."""
         targets = sum(report.forward_passes for report in self.targets.values())
         figures = sum(outcome.assessment.teacher_forward_passes for outcome in self.students)
         pages = sum(outcome.page.teacher_forward_passes for outcome in self.students if outcome.page)
@@ -53,19 +61,24 @@ class RunReport:
 
 
 def table(report: RunReport) -> list[Row]:
-    """One row a model: measures (better is ↑ or ↓), seconds, bytes of its targets, registry version."""
-    rows = [_row("teacher", report.teacher.metrics, _seconds(report.targets.values()), "", "")]
+    """One row a model: measures (better is ↑ or ↓), seconds, bytes of its targets, registry version.
+
+    Of each labelled set it shows the main measure; there the teacher is also measured denoised.
+    """
+    made = report.targets.values()
+    known = {"seconds": f"{sum(targets.seconds for targets in made):.1f}"}
+    rows = [_row("teacher", report.teacher.metrics, report.labelled, known)]
+    denoised = [] if report.labelled is None else [method.name for method in report.labelled.methods[1:]]
+    rows += [_row(name, {}, report.labelled, {}) for name in denoised]
     for outcome in report.students:
-        version = f"{outcome.registered.version}{' promoted' if outcome.registered.promoted else ''}"
-        rows.append(
-            _row(
-                outcome.report.name,
-                outcome.assessment.evaluation.metrics,
-                f"{outcome.report.seconds:.1f}",
-                _bytes(report, outcome),
-                version,
-            )
-        )
+        promoted = " promoted" if outcome.registered.promoted else ""
+        known = {
+            "seconds": f"{outcome.report.seconds:.1f}",
+            "cache MB": _bytes(report, outcome),
+            "version": f"{outcome.registered.version}{promoted}",
+        }
+        metrics = outcome.assessment.evaluation.metrics
+        rows.append(_row(outcome.report.name, metrics, outcome.labelled, known))
     return rows
 
 
@@ -118,16 +131,18 @@ def loading_lines(outcome: StudentOutcome) -> str:
     return fetch + timm_snippet(load_student(url), path)
 
 
-def _row(name: str, metrics: dict[str, float], seconds: str, size: str, version: str) -> Row:
+def _row(name: str, metrics: dict[str, float], labelled: Labelled | None, known: Row) -> Row:
     measures = {
         f"{_TITLES[metric]} {'↑' if higher else '↓'}": f"{metrics[metric]:.4f}" if metric in metrics else ""
         for metric, higher in HIGHER_IS_BETTER.items()
     }
-    return {"model": name} | measures | {"seconds": seconds, "cache MB": size, "version": version}
-
-
-def _seconds(targets: Iterable[TargetsReport]) -> str:
-    return f"{sum(report.seconds for report in targets):.1f}"
+    scores = {} if labelled is None else labelled.scores.get(name, {})
+    main = {
+        f"{measure} {'↑' if is_higher_better(measure) else '↓'}": f"{value:.3g}"
+        for measure, value in scores.items()
+        if measure.endswith(MAIN)
+    }
+    return {"model": name} | measures | main | {"seconds": "", "cache MB": "", "version": ""} | known
 
 
 def _bytes(report: RunReport, outcome: StudentOutcome) -> str:

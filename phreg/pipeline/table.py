@@ -6,11 +6,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from phreg.errors import ConfigError
-from phreg.models import load_teacher
-from phreg.pipeline.columns import HIGHER_IS_BETTER, Column, Scores, check_column, is_present, text_tower
+from phreg.pipeline.columns import Scores, is_higher_better
 from phreg.storage import Folder
-from phreg.table_config import TableConfig
 from phreg.types import HIGHER_IS_BETTER as LABEL_FREE_IS_BETTER
 
 
@@ -29,28 +26,6 @@ class Table:
     def columns(self) -> list[str]:
         """Every measure that some row has, in the order in which they first come."""
         return list(dict.fromkeys(name for runs in self.scores.values() for run in runs for name in run))
-
-
-def columns_present(table: TableConfig) -> tuple[list[Column], list[str]]:
-    """The columns whose sets are there, checked; and the names of those that are not.
-
-    Raises `ConfigError` if none is, or if one is there but cannot be read.
-    """
-    columns: list[Column] = [*table.sets, *table.probes]
-    present = [column for column in columns if is_present(column)]
-    absent = [column.name for column in columns if not is_present(column)]
-    if columns and not present:
-        raise ConfigError(
-            f"None of the sets of the table {table.name} is there",
-            expected="at least one of their folders",
-            found=f"none for {', '.join(absent)}",
-            remedy="unpack one where the config says, or change its root",
-        )
-    backbone = load_teacher(table.run.teacher)
-    text = text_tower(table.run.teacher, table.text) if table.sets else None
-    for column in present:
-        check_column(column, text, backbone)
-    return present, absent
 
 
 def markdown(table: Table) -> str:
@@ -122,5 +97,4 @@ def _arrow(name: str) -> str:
 
 
 def _is_higher_better(name: str) -> bool:
-    known = HIGHER_IS_BETTER | LABEL_FREE_IS_BETTER
-    return next(higher for measure, higher in known.items() if name.endswith(measure))
+    return LABEL_FREE_IS_BETTER[name] if name in LABEL_FREE_IS_BETTER else is_higher_better(name)

@@ -43,8 +43,8 @@ def model_card(
     sections = [
         _front_matter(),
         f"# {model}: {student.name}",
-        f"A ViT whose dense features were cleaned with {student.registers or 'no'} self-distilled registers, after "
-        f"[{PAPER}]({PAPER_URL}).",
+        f"A ViT whose dense features were cleaned with {student.registers or 'no'} self-distilled registers, "
+        f"after [{PAPER}]({PAPER_URL}).",
         "## Load it",
         "Stock timm is all it needs. `images` are normalised with the `mean` and `std` of `config.json`, "
         "`[B, 3, H, W]`; the features are `[B, patches, channels]`, row by row. Run it in this folder, or "

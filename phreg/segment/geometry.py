@@ -1,7 +1,7 @@
 """Sizes of inputs and places of windows. All in pixels, (height, width)."""
 
 from phreg.errors import ConfigError, SampleError
-from phreg.table_config import SegmentationConfig
+from phreg.label_config import SegmentationConfig
 
 Size = tuple[int, int]
 MAX_ASPECT = 16  # past it, an input of the right short side would be too long to see at once

@@ -10,13 +10,13 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from phreg.errors import ConfigError, ModelError
+from phreg.label_config import SegmentationConfig
 from phreg.models import Backbone
 from phreg.segment.features import ViewPlan, patch_cosines
 from phreg.segment.geometry import Size, check_windows, input_size, origins
 from phreg.segment.labels import bands, class_labels, class_probabilities, rows_at
 from phreg.segment.pamr import pamr
 from phreg.segment.windows import assemble, cut
-from phreg.table_config import SegmentationConfig
 
 MAX_CLASSES = 255  # label maps are 8-bit, 255 is for pixels that do not count
 

@@ -22,15 +22,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
     here = {"kind": "folder", "root": str(folder / "scenes")}
     probe = {"train": here | {"split": "train"}, "test": here | {"split": "test"}, "probe": {"epochs": 1}}
     teacher = {"model": save_tiny_open_clip(folder / "clip"), "read_out": "naclip"}
-    config = {
-        "name": "all",
-        "run": make_config(folder, teacher=teacher),
-        "seeds": [0, 1],
-        "label_free": True,
-        "teacher_rows": [
-            {"name": "vanilla", "read_out": "value"},
-            {"name": "denoised", "read_out": "naclip", "views": 3},
-        ],
+    labels = {
         "sets": [
             here | {"name": "scenes", "split": "test"},
             {"name": "voc21", "kind": "voc21", "root": str(folder / "nowhere")},
@@ -38,6 +30,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
         "probes": [
             probe | {"name": "labels", "task": "segmentation"},
             probe | {"name": "depth", "task": "depth"},
+        ],
+    }
+    config = {
+        "name": "all",
+        "run": make_config(folder, teacher=teacher, labels=labels),
+        "seeds": [0, 1],
+        "label_free": True,
+        "teacher_rows": [
+            {"name": "vanilla", "read_out": "value"},
+            {"name": "denoised", "read_out": "naclip", "views": 3},
         ],
     }
     path = folder / "table.yaml"
@@ -72,7 +74,7 @@ def test_the_table_is_shown_and_written(finished: tuple) -> None:
 
 def test_a_second_run_measures_nothing_again(finished: tuple) -> None:
     path, first = finished
-    scores = path.parent / "run/tables/scores"
+    scores = path.parent / "run/labels/scores"
     before = {file: file.stat().st_mtime_ns for file in scores.iterdir()}
     assert len(before) == 4 + 6 + 2 * 3 - 1  # of one pass, segmentation does not depend on the seed
     again = phreg_command("table", str(path), home=path.parent)
@@ -83,7 +85,9 @@ def test_a_second_run_measures_nothing_again(finished: tuple) -> None:
 
 def test_a_bad_table_starts_nothing(finished: tuple, tmp_path: Path) -> None:
     path, _ = finished
-    bad = phreg_command("table", str(path), "--set", "seeds=[]", "sets.0.kind=vok", home=path.parent)
+    bad = phreg_command(
+        "table", str(path), "--set", "seeds=[]", "run.labels.sets.0.kind=vok", home=path.parent
+    )
     assert bad.returncode == 2
     assert "seeds" in bad.stderr
-    assert "sets.0.kind" in bad.stderr
+    assert "labels.sets.0.kind" in bad.stderr

@@ -4,11 +4,14 @@ import io
 import pytest
 import yaml
 
+from phreg.config import RunConfig, parse_config
 from phreg.errors import ConfigError
+from phreg.label_config import SetColumn
 from phreg.pipeline.columns import is_present
-from phreg.pipeline.table import Table, as_csv, columns_present, markdown, records
+from phreg.pipeline.prepare import prepare
+from phreg.pipeline.table import Table, as_csv, markdown, records
 from phreg.storage import Folder
-from phreg.table_config import SetColumn, TableConfig, load_table
+from phreg.table_config import TableConfig, load_table
 from phreg.world.write import write_label_folder
 from tests.helpers import save_tiny_open_clip
 from tests.small_run import make_config
@@ -28,8 +31,12 @@ TABLE = Table(
 
 def table_config(folder, **changes) -> TableConfig:
     run = make_config(folder, teacher={"model": save_tiny_open_clip(folder / "clip"), "read_out": "naclip"})
-    scenes = {"name": "scenes", "kind": "folder", "root": str(folder / "labelled")}
-    return TableConfig.model_validate({"name": "small", "run": run, "sets": [scenes]} | changes)
+    return TableConfig.model_validate({"name": "small", "run": run} | changes)
+
+
+def run_config(folder, sets: list, **labels) -> RunConfig:
+    teacher = {"model": save_tiny_open_clip(folder / "clip"), "read_out": "naclip"}
+    return parse_config(make_config(folder, teacher=teacher, labels={"sets": sets, **labels}))
 
 
 def test_cells_are_mean_and_spread_over_seeds_and_the_best_is_bold() -> None:
@@ -59,8 +66,8 @@ def test_seeds_reach_crops_and_students(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"seeds": [1, 1]}, "two seeds are 1"),
-        ({"teacher_rows": [{"name": "one", "read_out": "value"}]}, "two rows are 'one'"),
+        ({"seeds": [1, 1]}, "two seeds are called '1'"),
+        ({"teacher_rows": [{"name": "one", "read_out": "value"}]}, "two rows are called 'one'"),
         ({"teacher_rows": [{"name": "a|b", "read_out": "value"}]}, "should match pattern"),
         ({"colour": 1}, "Extra inputs"),
     ],
@@ -70,24 +77,31 @@ def test_what_cannot_be_a_table(tmp_path, changes, said) -> None:
         table_config(tmp_path, **changes)
 
 
-def test_columns_that_are_not_there_are_left_out(tmp_path) -> None:
+def test_labelled_sets_that_are_not_there_are_left_out(tmp_path) -> None:
     missing = {"name": "voc21", "kind": "voc21", "root": str(tmp_path / "nowhere")}
     scenes = {"name": "scenes", "kind": "folder", "root": str(tmp_path / "labelled")}
-    config = table_config(tmp_path, sets=[missing, scenes])
+    config = run_config(tmp_path, [missing, scenes])
     assert not is_present(SetColumn(**scenes))
-    with pytest.raises(ConfigError, match="None of the sets"):
-        columns_present(config)
+    assert prepare(config).absent == ("voc21", "scenes")
     write_label_folder(Folder(str(tmp_path / "labelled")), 0, range(1), 32)
-    present, absent = columns_present(config)
-    assert [column.name for column in present] == ["scenes"]
-    assert absent == ["voc21"]
+    prepared = prepare(config)
+    assert [column.name for column in prepared.columns] == ["scenes"]
+    assert prepared.absent == ("voc21",)
+
+
+def test_a_labelled_set_in_no_layout_starts_nothing(tmp_path) -> None:
+    (tmp_path / "labelled").mkdir()
+    config = run_config(tmp_path, [{"name": "a", "kind": "ade20k", "root": str(tmp_path / "labelled")}])
+    with pytest.raises(ConfigError, match="labelled"):
+        prepare(config)
 
 
 def test_text_and_features_must_share_a_space(tmp_path) -> None:
     write_label_folder(Folder(str(tmp_path / "labelled")), 0, range(1), 32)
     other = save_tiny_open_clip(tmp_path / "other", embed_dim=24)
+    scenes = {"name": "scenes", "kind": "folder", "root": str(tmp_path / "labelled")}
     with pytest.raises(ConfigError, match=r"(?s)space of the text tower.*16.*24"):
-        columns_present(table_config(tmp_path, text=other))
+        prepare(run_config(tmp_path, [scenes], text=other))
 
 
 def test_a_table_file_names_the_file_of_its_run(tmp_path) -> None:

@@ -91,6 +91,15 @@ def relabelled(data: ProbeData, columns: int, label: int) -> ProbeData:
     return probe_data(data.features, labels)
 
 
+def test_ignored_pixels_teach_nothing() -> None:
+    """Half of each image has wrong labels: they mislead the head, unless they are ignored."""
+    train, test = linear_data(0), linear_data(1)
+    misled = train_segmentation_probe(relabelled(train, 3, label=0), CLASSES, CONFIG)
+    spared = train_segmentation_probe(relabelled(train, 3, label=255), CLASSES, CONFIG)
+    assert score_segmentation(misled, test).mean_iou < 0.8
+    assert score_segmentation(spared, test).mean_iou > 0.95
+
+
 def test_scores_leave_ignored_pixels_out() -> None:
     head = train_segmentation_probe(linear_data(0), CLASSES, CONFIG)
     test = linear_data(1)

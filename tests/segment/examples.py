@@ -9,9 +9,9 @@ from torch import Tensor
 
 from phreg.datasets.base import LabelledImage, LabelledSet
 from phreg.errors import DataError
+from phreg.label_config import SegmentationConfig
 from phreg.models import Backbone, load_backbone
 from phreg.segment import Segmenter
-from phreg.table_config import SegmentationConfig
 from tests.helpers import make_image, tiny_clip
 
 PATCH = 8

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phreg.errors import ConfigError, SampleError
+from phreg.label_config import SegmentationConfig
 from phreg.segment.geometry import MAX_ASPECT, check_windows, input_size, origins
-from phreg.table_config import SegmentationConfig
 
 
 @given(st.integers(1, 500), st.integers(1, 500), st.integers(1, 100))

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from phreg.denoise import denoise
 from phreg.errors import ConfigError, ModelError, NonFiniteError, SampleError
+from phreg.label_config import SegmentationConfig
 from phreg.models import load_backbone
 from phreg.models.text import load_text
 from phreg.segment import Segmenter, ViewPlan, class_embeddings, labels
-from phreg.table_config import SegmentationConfig
 from phreg.views import sample_views
 from tests.helpers import save_tiny_open_clip, tiny_dinov2
 from tests.segment.examples import PATCH, backbone, image, patch_features, random_names, segmenter

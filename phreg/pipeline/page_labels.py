@@ -1,0 +1,99 @@
+"""The report page's section on labelled sets: scores, and label maps before and after."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from phreg.config import RunConfig
+from phreg.datasets import LabelledImage, LabelledSet, open_set
+from phreg.fingerprint import digest_json
+from phreg.label_config import SetColumn
+from phreg.page import Cell, Panel, PictureGroup, Section, Table, label_map_png, photo, swatches
+from phreg.pipeline.assess import local_device
+from phreg.pipeline.columns import Scores, is_higher_better, segmenter
+from phreg.pipeline.methods import Labelled, Method
+from phreg.pipeline.prepare import Prepared
+from phreg.segment.whole_set import titles
+from phreg.storage import Folder
+
+FORMAT_VERSION = 1  # raise it when the same scores and models would be shown otherwise
+READING = (
+    (
+        "Label map",
+        "each pixel in the colour of the class whose name its feature is nearest to, among the names below. "
+        "Better: closer to the truth. No model was trained on these labels.",
+    ),
+)
+
+
+def label_inputs(config: RunConfig, labelled: Labelled) -> str:
+    """Digest of everything the section depends on; the scores stand for the models and the sets."""
+    fields = {
+        "format_version": FORMAT_VERSION,
+        "scores": labelled.scores,
+        "methods": [(method.name, method.model_url) for method in labelled.methods],
+        "labels": config.labels.model_dump(mode="json"),
+        "figures": config.evaluation.figures,
+    }
+    return digest_json(fields)
+
+
+def draw_labels(config: RunConfig, prepared: Prepared, labelled: Labelled, inputs: str) -> Section:
+    """The section, with label maps of the first images of the first set that is segmented."""
+    columns = [column for column in prepared.columns if isinstance(column, SetColumn)]
+    pictures = (
+        _pictures(config, columns[0], labelled.methods) if columns and config.evaluation.figures else ()
+    )
+    return Section(
+        "With labels",
+        "Measured on labelled images, frozen features under class names or a linear probe.",
+        READING if pictures else (),
+        tables=(_table(labelled.scores),),
+        pictures=pictures,
+        inputs=inputs,
+    )
+
+
+def _table(scores: Mapping[str, Scores]) -> Table:
+    measures = list(dict.fromkeys(name for found in scores.values() for name in found))
+    rows: list[tuple[Cell | str, ...]] = []
+    for measure in measures:
+        values = [found.get(measure) for found in scores.values()]
+        known = [value for value in values if value is not None]
+        best = max(known) if is_higher_better(measure) else min(known)
+        arrow = "↑" if is_higher_better(measure) else "↓"
+        cells = [Cell("" if v is None else f"{v:.4g}", best=v == best) for v in values]
+        rows.append((f"{measure}\u00a0{arrow}", *cells))
+    caption = "IoU and accuracy in percent, RMSE in metres. The best of each row is bold."
+    return Table("Scores", caption, ("measure", *scores), tuple(rows))
+
+
+def _pictures(config: RunConfig, column: SetColumn, methods: Sequence[Method]) -> tuple[PictureGroup, ...]:
+    labelled, device = open_set(column), local_device()
+    images = [labelled[i] for i in range(min(config.evaluation.figures, len(labelled)))]
+    folder = Folder(config.output) / "labels"
+    maps: dict[str, list[UInt8[np.ndarray, "H W"]]] = {}
+    for method in methods:
+        backbone = method.load(config).to(device)
+        predict = segmenter(column, backbone, method.views, config, folder, device).predict
+        with torch.no_grad():
+            maps[method.name] = [predict(item.image) for item in images]
+    return tuple(
+        _group(labelled, item, {name: drawn[i] for name, drawn in maps.items()})
+        for i, item in enumerate(images)
+    )
+
+
+def _group(
+    labelled: LabelledSet, item: LabelledImage, maps: Mapping[str, UInt8[np.ndarray, "H W"]]
+) -> PictureGroup:
+    names = titles(labelled.classes)
+    shown = dict(maps) if item.labels is None else {"truth": item.labels} | dict(maps)
+    panels = [Panel("image", photo(item.image), f"The image {item.key}", wide=True)]
+    panels += [
+        Panel(name, label_map_png(drawn, names), f"Label map of {item.key}: {name}")
+        for name, drawn in shown.items()
+    ]
+    return PictureGroup(item.key, tuple(panels), swatches=swatches(names, *shown.values()))
