@@ -20,7 +20,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
     for part, scenes in (("train", range(4)), ("test", range(4, 7))):
         write_label_folder(Folder(str(folder / "scenes" / part)), 0, scenes, 64)
     here = {"kind": "folder", "root": str(folder / "scenes")}
-    probe = {"train": here | {"split": "train"}, "test": here | {"split": "test"}, "probe": {"epochs": 1}}
+    probe = {"train": here | {"split": "train"}, "test": here | {"split": "test"}, "probe": {"steps": 5}}
     teacher = {"model": save_tiny_open_clip(folder / "clip"), "read_out": "naclip"}
     labels = {
         "sets": [
