@@ -51,6 +51,7 @@ def heat_stops(count: int = 32) -> list[str]:
 def label_map_png(labels: UInt8[np.ndarray, "H W"], classes: Sequence[str]) -> bytes:
     """A label map in the colours of its classes; pixels labelled 255 are transparent.
 
+    At most `LARGEST_SIDE` pixels a side: of a larger map, evenly spaced pixels.
     Raises `ValueError` for a label that is no class, and for more than 255 classes.
     """
     if len(classes) > IGNORE:
@@ -63,6 +64,7 @@ def label_map_png(labels: UInt8[np.ndarray, "H W"], classes: Sequence[str]) -> b
     for index, name in enumerate(classes):
         table[index] = _rgb(class_colour(index, name))
     picture.putpalette(table.tobytes())
+    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.NEAREST)
     return _png(picture, transparency=IGNORE)
 
 

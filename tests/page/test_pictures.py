@@ -60,6 +60,15 @@ def test_label_maps_have_the_colours_of_their_legend_and_leave_out_what_does_not
             assert f"#{red:02x}{green:02x}{blue:02x}" == legend[names[labels[row, column]]]
 
 
+def test_large_label_maps_become_small_and_no_class_is_made_up() -> None:
+    labels = np.repeat(np.arange(4, dtype=np.uint8)[:, None], 1500, axis=1).repeat(300, axis=0)
+    shown = opened(label_map_png(labels, ["a", "b", "c", "d"]))
+    assert shown.shape == (512, 640, 3)
+    colours = {f"#{r:02x}{g:02x}{b:02x}" for r, g, b in shown.reshape(-1, 3)}
+    assert colours == {class_colour(i, "") for i in range(4)}
+    assert (shown[0, 0] != shown[-1, 0]).any()
+
+
 def test_labels_that_are_no_class_are_refused() -> None:
     with pytest.raises(ValueError, match="a label is 3, but there are 3 classes"):
         label_map_png(np.array([[0, 3]], np.uint8), ["a", "b", "c"])
