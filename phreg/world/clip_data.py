@@ -15,6 +15,9 @@ from phreg.world.scenes import SIZE, Scene, draw_scene
 MIN_CROP = 0.5
 """Smallest side of a crop as a share of the scene's: there a pixel is what it will be at the size of use."""
 
+MARGINS, MARGIN = 0.3, 0.25
+"""Share of pictures with white margins, as many on the web have; the widest, as a share of the side."""
+
 
 def draw_scenes(seed: int, start: int, count: int, processes: int) -> list[Scene]:
     """Scenes `start` to `start + count` of the world `seed`, drawn side by side."""
@@ -39,8 +42,28 @@ def _pair(rng: np.random.Generator, scene: Scene, size: int) -> tuple[UInt8[np.n
     side = int(rng.integers(int(MIN_CROP * SIZE), SIZE + 1))
     top, left = rng.integers(SIZE - side + 1, size=2)
     window = (slice(top, top + side), slice(left, left + side))
-    image = Image.fromarray(scene.image[window])
-    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    image, instances = scene.image[window], scene.instances[window]
+    pixels = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
-    return pixels, caption(rng, scene.ground, scene.things, scene.instances[window])
+        instances = instances[:, ::-1]
+    if rng.random() < MARGINS:
+        pixels, instances = _with_margin(rng, pixels, instances)
+    return pixels, caption(rng, scene.ground, scene.things, instances)
+
+
+def _with_margin(
+    rng: np.random.Generator, pixels: UInt8[np.ndarray, "S S 3"], instances: UInt8[np.ndarray, "w w"]
+) -> tuple[UInt8[np.ndarray, "S S 3"], UInt8[np.ndarray, "h v"]]:
+    """The picture moved over a white page; what is left in view is what a caption may name."""
+    dy, dx = rng.uniform(-MARGIN, MARGIN, 2)
+    size, side = len(pixels), len(instances)
+    page = np.full_like(pixels, 255)
+    page[_to(dy, size), _to(dx, size)] = pixels[_to(-dy, size), _to(-dx, size)]
+    return page, instances[_to(-dy, side), _to(-dx, side)]
+
+
+def _to(shift: float, size: int) -> slice:
+    """Where a line of `size` pixels still is when moved by a share of it."""
+    moved = round(shift * size)
+    return slice(max(0, moved), size + min(0, moved))

@@ -5,7 +5,7 @@ from phreg.datasets import open_set
 from phreg.label_config import LabelledSetConfig
 from phreg.storage import Folder
 from phreg.world.classes import CLASSES
-from phreg.world.clip_data import pairs
+from phreg.world.clip_data import _with_margin, pairs
 from phreg.world.scenes import draw_scene
 from phreg.world.write import shard_bytes, write_label_folder
 
@@ -37,3 +37,13 @@ def test_training_pairs_depend_on_the_seed_alone() -> None:
     assert (batches[0][0] == batches[1][0]).all()
     assert batches[0][1] == batches[1][1]
     assert batches[0][1] != batches[2][1]
+
+
+def test_a_margin_is_white_and_what_is_moved_out_is_not_in_view() -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.repeat(np.arange(16, dtype=np.uint8)[:, None], 16, 1)[..., None].repeat(3, 2)
+    for _ in range(20):
+        page, instances = _with_margin(rng, pixels, pixels[..., 0])
+        kept = page[(page != 255).all(-1)]
+        assert set(kept[:, 0]) == set(np.unique(instances))
+        assert len(kept) == instances.size
