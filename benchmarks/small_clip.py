@@ -2,10 +2,10 @@
 
     python benchmarks/small_clip.py --output runs/small-clip
 
-open_clip's own model class and loss; both towers are small enough for two CPU cores. Writes open_clip's folder
-layout (`open_clip_config.json`, `open_clip_model.safetensors` in half precision) and `training.json`, the
-record of the run: loss curve, retrieval and dense quality on held-out scenes. Equal options and thread counts
-give equal weights on one kind of machine. `--steps 20 --scenes 500` tries it out.
+open_clip's own model class and loss; both towers are small enough for two CPU cores. Writes open_clip's
+folder layout (`open_clip_config.json`, `open_clip_model.safetensors` in half precision), and
+`training.json`, the record of the run: loss curve, retrieval and dense quality on held-out scenes. Equal
+options and thread counts give equal weights on one kind of machine. `--steps 20 --scenes 500` tries it out.
 """
 
 import argparse
