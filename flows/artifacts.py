@@ -20,7 +20,7 @@ def publish(report: RunReport) -> None:
         verdict = "promoted" if outcome.registered.promoted else "not promoted"
         gate = f"**{verdict}**: {outcome.registered.reason}"
         if outcome.page is not None:
-            gate += f"\n\n[Report page](<{outcome.page.url}>)"
+            gate += f"\n\nReport page: [{outcome.page.url}](<{outcome.page.url}>)"
         create_markdown_artifact(key=f"{name}-gate", markdown=gate)
         for url in figure_urls(outcome):
             data = read_url(url)

@@ -118,6 +118,7 @@ footer { margin-top: 3rem; color: var(--quiet); font-size: .87rem; }
   .panels .wide { grid-column: 1 / -1; max-width: none; }
   .group { padding: .8rem; margin-inline: -.3rem; }
   th, td { padding: .45rem .6rem; }
+  caption { padding-inline: .6rem; }
   .facts > div { grid-template-columns: 1fr; }
 }
 @media print { nav { display: none; } .group, figure { break-inside: avoid; } }
