@@ -16,6 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import phreg  # noqa: F401  (before torchvision: see phreg/_torchvision.py)
+
+# isort: split
 import numpy as np
 import open_clip
 import torch
@@ -25,7 +28,6 @@ from open_clip.transformer import PatchDropout
 from safetensors.torch import save_file
 from torch import Tensor
 
-import phreg  # noqa: F401  (before torchvision: see phreg/_torchvision.py)
 from phreg.denoise import denoise
 from phreg.models import Backbone, load_backbone
 from phreg.scores import ConfusionMatrix

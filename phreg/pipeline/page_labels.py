@@ -93,7 +93,7 @@ def _group(
     shown = dict(maps) if item.labels is None else {"truth": item.labels} | dict(maps)
     panels = [Panel("image", photo(item.image), f"The image {item.key}", wide=True)]
     panels += [
-        Panel(name, label_map_png(drawn, names), f"Label map of {item.key}: {name}")
+        Panel(name, label_map_png(drawn, names), f"Label map of {item.key}: {name}", wide=name == "truth")
         for name, drawn in shown.items()
     ]
     return PictureGroup(item.key, tuple(panels), swatches=swatches(names, *shown.values()))
