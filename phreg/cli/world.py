@@ -5,8 +5,6 @@ from typing import Any
 
 from phreg.cli.options import add_command, progress
 
-SCENES_PER_SHARD = 100
-
 
 def add(commands: Any) -> None:
     parser = add_command(
@@ -14,7 +12,8 @@ def add(commands: Any) -> None:
         "phreg world runs/world --train 1000 --labelled 200",
     )  # fmt: skip
     parser.add_argument("output", help="folder or URL to write to")
-    parser.add_argument("--train", type=_count, default=1000, help="scenes in shards of 100 (1000)")
+    parser.add_argument("--train", type=_count, default=1000, help="scenes in shards (1000)")
+    parser.add_argument("--per-shard", type=_count, default=100, help="scenes a shard (100)")
     parser.add_argument("--labelled", type=_count, default=200, help="other scenes, with labels (200)")
     parser.add_argument("--size", type=_count, default=128, help="pixels of a scene's side (128)")
     parser.add_argument("--seed", type=int, default=0, help="of the world (0)")
@@ -26,9 +25,9 @@ def world(options: argparse.Namespace) -> int:
 
     folder, seed, size = Folder(options.output), options.seed, options.size
     shown = progress("drawing", "shards")
-    starts = range(0, options.train, SCENES_PER_SHARD)
+    starts = range(0, options.train, options.per_shard)
     for done, start in enumerate(starts):
-        scenes = range(start, min(start + SCENES_PER_SHARD, options.train))
+        scenes = range(start, min(start + options.per_shard, options.train))
         folder.write(f"scenes-{done:06d}.tar", shard_bytes(seed, scenes, size))
         shown(done + 1, len(starts))
     labelled = range(options.train, options.train + options.labelled)

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+from phreg.cli import main
+from phreg.data import read_shard
+from phreg.datasets import open_set
+from phreg.label_config import LabelledSetConfig
+
+
+def test_world_writes_shards_and_other_scenes_with_labels(tmp_path: Path, capsys) -> None:
+    command = ["world", str(tmp_path), "--train", "5", "--per-shard", "2", "--labelled", "3", "--size", "32"]
+    assert main(command) == 0
+    assert "5 scenes in 3 shards and 3 with labels" in capsys.readouterr().out
+    shards = sorted(tmp_path.glob("*.tar"))
+    keys = [sample.key for shard in shards for sample in read_shard(str(shard)).samples]
+    labelled = open_set(LabelledSetConfig(kind="folder", root=str(tmp_path / "labelled")))
+    assert len(keys) == 5
+    assert len(labelled) == 3
+    assert not set(keys) & {item.key for item in labelled}
+    assert {item.image.shape for item in labelled} == {(32, 32, 3)}
+
+
+def test_world_of_nothing_is_bad_usage(tmp_path: Path, capsys) -> None:
+    try:
+        main(["world", str(tmp_path), "--train", "0"])
+    except SystemExit as exit_:
+        assert exit_.code == 2
+    assert "1 to 10 million" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
