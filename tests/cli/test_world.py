@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from phreg.cli import main
 from phreg.data import read_shard
 from phreg.datasets import open_set
@@ -20,9 +22,7 @@ def test_world_writes_shards_and_other_scenes_with_labels(tmp_path: Path, capsys
 
 
 def test_world_of_nothing_is_bad_usage(tmp_path: Path, capsys) -> None:
-    try:
+    with pytest.raises(SystemExit, match="2"):
         main(["world", str(tmp_path), "--train", "0"])
-    except SystemExit as exit_:
-        assert exit_.code == 2
     assert "1 to 10 million" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
