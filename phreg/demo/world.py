@@ -18,8 +18,8 @@ targets:
   denoised: {{views: 10}}
   raw: {{views: 1}}
 students:
-  - {{name: registers, targets: denoised, learning_rate: 5e-4, epochs: 8, precision: bfloat16}}
-  - {{name: raw-targets, targets: raw, learning_rate: 5e-4, epochs: 8, precision: bfloat16}}  # without denoising
+  - &student {{name: registers, targets: denoised, learning_rate: 5e-4, epochs: 8, precision: bfloat16}}
+  - {{<<: *student, name: raw-targets, targets: raw}}  # the same without denoising
 evaluation: {{images: 40, targets: denoised}}
 labels:
   sets:

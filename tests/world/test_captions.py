@@ -8,7 +8,7 @@ from phreg.world.captions import SHAPE_NAMES, caption
 from phreg.world.classes import GROUNDS, KINDS, SHAPES
 from phreg.world.scenes import Thing, draw_scene
 
-RED = Thing(kind=0, shape=0, x=0.5, y=0.5, radius=0.2, turn=0, period=0.06, light=0, depth=4)
+RED = Thing(kind=0, shape=0, x=0.5, y=0.5, radius=0.2, turn=0.0, period=0.06, light=0.0, depth=4.0)
 
 
 def said(instances: np.ndarray, things: tuple[Thing, ...], count: int = 60, ground: int = 0) -> list[str]:
