@@ -12,7 +12,7 @@ from phreg.execution.cluster import connect
 from phreg.pipeline.columns import Scores
 from phreg.pipeline.methods import Method, student_method, teacher_method
 from phreg.pipeline.prepare import Prepared
-from phreg.pipeline.table import Table, markdown, records, write_table
+from phreg.pipeline.table import Table, check_columns, markdown, records, write_table
 from phreg.storage import Folder
 from phreg.table_config import TableConfig, load_table
 
@@ -22,10 +22,11 @@ def table(config: str, overrides: list[str] | None = None) -> Table:
     """A table as its config describes it. What is cached, trained or measured already is used again."""
     settings = load_table(config, overrides or [])
     prepared = {seed: tasks.prepare_run(settings.seeded(seed)) for seed in settings.seeds}
-    absent = prepared[settings.seeds[0]].absent
+    first = prepared[settings.seeds[0]]
+    check_columns(settings, first)
     with connect(settings.run.ray_address), under_way():
         scores, failures = _all_scores(settings, prepared)
-    found = Table(settings.name, settings.title, settings.seeds, scores, absent, failures)
+    found = Table(settings.name, settings.title, settings.seeds, scores, first.absent, failures)
     for url in write_table(found, Folder(settings.run.output)):
         get_run_logger().info("written: %s", url)
     key = artifact_key(f"table-{settings.name}")

@@ -42,6 +42,8 @@ class TableConfig(Section):
         rows = [row.name for row in self.teacher_rows] + [row.name for row in self.run.students]
         check_names("rows", rows)
         check_names("seeds", [str(seed) for seed in self.seeds])
+        if not (self.run.labels.sets or self.run.labels.probes or self.label_free):
+            raise ValueError("a table without columns; name sets or probes under run.labels, or label_free")
         return self
 
     def seeded(self, seed: int) -> RunConfig:

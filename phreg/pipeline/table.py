@@ -6,8 +6,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from phreg.errors import ConfigError
 from phreg.pipeline.columns import Scores, is_higher_better
+from phreg.pipeline.prepare import Prepared
 from phreg.storage import Folder
+from phreg.table_config import TableConfig
 from phreg.types import HIGHER_IS_BETTER as LABEL_FREE_IS_BETTER
 
 
@@ -26,6 +29,17 @@ class Table:
     def columns(self) -> list[str]:
         """Every measure that some row has, in the order in which they first come."""
         return list(dict.fromkeys(name for runs in self.scores.values() for run in runs for name in run))
+
+
+def check_columns(table: TableConfig, prepared: Prepared) -> None:
+    """Raises `ConfigError` if a table would have no column, because none of its sets is there."""
+    if not prepared.columns and not table.label_free:
+        raise ConfigError(
+            f"None of the labelled sets of the table {table.name} is there",
+            expected="the folder of at least one",
+            found=f"none for {', '.join(prepared.absent)}",
+            remedy="unpack one where the config says, or change its root",
+        )
 
 
 def markdown(table: Table) -> str:

@@ -9,7 +9,7 @@ from phreg.errors import ConfigError
 from phreg.label_config import SetColumn
 from phreg.pipeline.columns import is_present
 from phreg.pipeline.prepare import prepare
-from phreg.pipeline.table import Table, as_csv, markdown, records
+from phreg.pipeline.table import Table, as_csv, check_columns, markdown, records
 from phreg.storage import Folder
 from phreg.table_config import TableConfig, load_table
 from phreg.world.write import write_label_folder
@@ -31,7 +31,7 @@ TABLE = Table(
 
 def table_config(folder, **changes) -> TableConfig:
     run = make_config(folder, teacher={"model": save_tiny_open_clip(folder / "clip"), "read_out": "naclip"})
-    return TableConfig.model_validate({"name": "small", "run": run} | changes)
+    return TableConfig.model_validate({"name": "small", "run": run, "label_free": True} | changes)
 
 
 def run_config(folder, sets: list, **labels) -> RunConfig:
@@ -70,6 +70,7 @@ def test_seeds_reach_crops_and_students(tmp_path) -> None:
         ({"teacher_rows": [{"name": "one", "read_out": "value"}]}, "two rows are called 'one'"),
         ({"teacher_rows": [{"name": "a|b", "read_out": "value"}]}, "should match pattern"),
         ({"colour": 1}, "Extra inputs"),
+        ({"label_free": False}, "without columns"),
     ],
 )
 def test_what_cannot_be_a_table(tmp_path, changes, said) -> None:
@@ -87,6 +88,14 @@ def test_labelled_sets_that_are_not_there_are_left_out(tmp_path) -> None:
     prepared = prepare(config)
     assert [column.name for column in prepared.columns] == ["scenes"]
     assert prepared.absent == ("voc21",)
+
+
+def test_a_table_of_sets_that_are_not_there_starts_nothing(tmp_path) -> None:
+    missing = {"name": "voc21", "kind": "voc21", "root": str(tmp_path / "nowhere")}
+    run = run_config(tmp_path, [missing])
+    table = TableConfig(name="small", run=run)
+    with pytest.raises(ConfigError, match=r"(?s)None of the labelled sets.*voc21"):
+        check_columns(table, prepare(run))
 
 
 def test_a_labelled_set_in_no_layout_starts_nothing(tmp_path) -> None:
