@@ -13,6 +13,7 @@ import torch
 from ray import cluster_resources
 from ray._private.state import state  # as Ray Train itself does
 from ray.train import get_context
+from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, get_device
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.callback import RayTrainCallback, UserCallback
@@ -95,7 +96,7 @@ def _trainer(job: StudentJob, output: Folder, mailbox: Mailbox, scratch: str) ->
     backend = "nccl" if training.gpus_per_worker >= 1 else "gloo"
     return _Trainer(
         work,
-        torch_config=TorchConfig(backend=backend),
+        torch_config=_alone() if training.workers == 1 else TorchConfig(backend=backend),
         scaling_config=ScalingConfig(
             num_workers=training.workers,
             use_gpu=training.gpus_per_worker > 0,
@@ -150,6 +151,20 @@ class _Outcome:
         if self._result is not None:
             return self._result.return_value
         raise explained(job, self._error)
+
+
+def _alone() -> TorchConfig:
+    """For a single worker: no process group, whose store would listen on all of the machine's addresses.
+
+    Made here, as the class below, so that it travels by value.
+    """
+
+    class Alone(TorchConfig):
+        @property
+        def backend_cls(self) -> type[Backend]:
+            return Backend
+
+    return Alone(backend="gloo")
 
 
 def _stop_at_mistakes() -> UserCallback:
