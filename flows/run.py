@@ -120,7 +120,10 @@ def _register(
     failures: dict[str, str],
 ) -> RunReport:
     teacher = tasks.evaluate_teacher(config, prepared)
-    beside = _baselines(config, prepared)
+    try:
+        beside = _baselines(config, prepared)
+    except PhregError as error:  # the students are registered all the same
+        beside, failures["labelled sets"] = None, str(error)
     outcomes = []
     for student, report in finished:
         try:

@@ -7,7 +7,7 @@ from flows import tasks
 from flows.artifacts import artifact_key
 from flows.run import distil_all, make_all_targets, under_way
 from phreg.config import RunConfig
-from phreg.errors import PhregError
+from phreg.errors import GenerationError, PhregError
 from phreg.execution.cluster import connect
 from phreg.pipeline.columns import Scores
 from phreg.pipeline.methods import Method, student_method, teacher_method
@@ -46,9 +46,11 @@ def _all_scores(
         run = settings.seeded(seed)
         methods = [teacher_method(row, seed) for row in settings.teacher_rows]
         methods += _students(run, places, seed, failures)
+        for name in names:
+            scores[name].append({})  # a place for each seed, whatever fails
         for method in methods:
             try:
-                scores[method.name].append(tasks.measure(run, places, method, settings.label_free))
+                scores[method.name][-1] = tasks.measure(run, places, method, settings.label_free)
             except PhregError as error:
                 failures[f"{method.name} (seed {seed})"] = str(error)
     return scores, failures
@@ -57,7 +59,10 @@ def _all_scores(
 def _students(run: RunConfig, places: Prepared, seed: int, failures: dict[str, str]) -> list[Method]:
     if not run.students:
         return []
-    make_all_targets(run, places)
+    try:
+        make_all_targets(run, places)
+    except GenerationError as error:  # students of the kinds that were made go on
+        failures[f"targets (seed {seed})"] = str(error)
     finished, failed = distil_all(run, places)
     failures |= {f"{name} (seed {seed})": reason for name, reason in failed.items()}
     return [student_method(report, seed) for _, report in finished]

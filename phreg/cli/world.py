@@ -4,6 +4,12 @@ import argparse
 from typing import Any
 
 from phreg.cli.options import add_command, progress
+from phreg.errors import ConfigError
+from phreg.fingerprint import canonical_json
+from phreg.storage import Folder
+
+RECORD = "world.json"
+SETTINGS = ("train", "per_shard", "labelled", "size", "seed")
 
 
 def add(commands: Any) -> None:
@@ -16,14 +22,16 @@ def add(commands: Any) -> None:
     parser.add_argument("--per-shard", type=_count, default=100, help="scenes a shard (100)")
     parser.add_argument("--labelled", type=_count, default=200, help="other scenes, with labels (200)")
     parser.add_argument("--size", type=_count, default=128, help="pixels of a scene's side (128)")
-    parser.add_argument("--seed", type=int, default=0, help="of the world (0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the world (0); of 1 and 2 the small CLIP saw scenes"
+    )
 
 
 def world(options: argparse.Namespace) -> int:
-    from phreg.storage import Folder
     from phreg.world.write import shard_bytes, write_label_folder
 
     folder, seed, size = Folder(options.output), options.seed, options.size
+    _claim(folder, {name: getattr(options, name) for name in SETTINGS})
     shown = progress("drawing", "shards")
     starts = range(0, options.train, options.per_shard)
     for done, start in enumerate(starts):
@@ -36,6 +44,21 @@ def world(options: argparse.Namespace) -> int:
         f"{options.train} scenes in {len(starts)} shards and {options.labelled} with labels in {folder.url}"
     )
     return 0
+
+
+def _claim(folder: Folder, settings: dict[str, int]) -> None:
+    """A folder holds one world: scenes that one trained on must not be another's labelled ones."""
+    wanted = canonical_json(settings)
+    if folder.exists(RECORD):
+        if folder.read(RECORD) == wanted:
+            return
+        problem = f"{folder.url} holds another world: {folder.read(RECORD)[:200].decode(errors='replace')}"
+    elif folder.list():
+        problem = f"{folder.url} is not empty"
+    else:
+        folder.write(RECORD, wanted)
+        return
+    raise ConfigError(problem, "an empty folder, or one of the same world", remedy="give another folder")
 
 
 def _count(text: str) -> int:

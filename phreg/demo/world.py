@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from phreg.errors import ConfigError
 from phreg.storage import Folder
 from phreg.world.write import shard_bytes, write_label_folder
 
@@ -46,6 +47,11 @@ teacher_rows:
 def make_demo(output: Path) -> tuple[Path, Path]:
     """Write scenes and configs below `output`, unless they are there; returns the run's and the table's."""
     world, run, table = output / "world", output / "demo.yaml", output / "table.yaml"
+    if (world / "teacher").exists():
+        raise ConfigError(
+            f"{output} holds the demo of an older phreg",
+            remedy="remove it, or give another folder with --output",
+        )
     folder = Folder(str(world))
     for shard in range(SHARDS + VALIDATION_SHARDS):
         name = f"scenes-{shard:06d}.tar"

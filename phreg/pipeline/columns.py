@@ -24,9 +24,12 @@ Scores = dict[str, float]
 
 HIGHER_IS_BETTER = {
     "mIoU": True, "pixel accuracy": True, "RMSE": False, "AbsRel": False, "delta1": True,
-    "delta2": True, "delta3": True,
+    "delta2": True, "delta3": True, "skipped": False,
 }  # fmt: skip
-"""Measures of labelled columns. IoU and accuracy in percent; RMSE in metres; AbsRel and deltas as shares."""
+"""Measures of labelled columns. IoU and accuracy in percent; RMSE in metres; AbsRel and deltas as shares;
+`skipped` images, where there are any."""
+DETAIL = "IoU of"
+"""Begins the measures of single classes, which only the CSV shows."""
 MAIN = ("mIoU", "RMSE")
 """The one measure of each kind of column that short tables show."""
 
@@ -34,6 +37,10 @@ MAIN = ("mIoU", "RMSE")
 def is_higher_better(name: str) -> bool:
     """Of a labelled column's measure, named "COLUMN MEASURE"."""
     return next(higher for measure, higher in HIGHER_IS_BETTER.items() if name.endswith(f" {measure}"))
+
+
+def is_detail(name: str) -> bool:
+    return f" {DETAIL} " in name
 
 
 def labelled_sets(column: Column) -> list[LabelledSetConfig]:
@@ -88,7 +95,9 @@ def measure_column(
 
 def _segmentation(column: SetColumn, predictor: Segmenter) -> Scores:
     found = segment_set(predictor, open_set(column))
-    return {"mIoU": 100 * found.miou, "pixel accuracy": 100 * found.pixel_accuracy}
+    classes = {f"{DETAIL} {name}": 100 * iou for name, iou in found.class_iou.items() if iou is not None}
+    skipped = {"skipped": float(len(found.skipped))} if found.skipped else {}
+    return {"mIoU": 100 * found.miou, "pixel accuracy": 100 * found.pixel_accuracy} | skipped | classes
 
 
 def segmenter(

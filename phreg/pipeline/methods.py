@@ -6,22 +6,30 @@ from typing import Any
 import numpy as np
 
 from phreg.config import RunConfig
-from phreg.datasets import open_set
+from phreg.datasets import LabelledSet, open_set
 from phreg.distill.result import StudentReport
+from phreg.errors import DataError
 from phreg.evaluate import evaluate_model
 from phreg.evaluate.evaluation import model_identity
 from phreg.fingerprint import digest_bytes, digest_json
 from phreg.label_config import Column, LabelledSetConfig, ProbeColumn
 from phreg.models import Backbone, load_student, load_teacher
 from phreg.pipeline.assess import local_device, on_cluster, reference_store
-from phreg.pipeline.columns import Scores, labelled_sets, measure_column, store_scores, stored_scores
+from phreg.pipeline.columns import (
+    Scores,
+    labelled_sets,
+    measure_column,
+    store_scores,
+    stored_scores,
+    text_tower,
+)
 from phreg.pipeline.prepare import Prepared
 from phreg.segment import ViewPlan
 from phreg.storage import Folder
 from phreg.table_config import TeacherRow
 
-FORMAT_VERSION = 1  # raise it when the same method would have other scores
-SAMPLED_IMAGES = 16
+FORMAT_VERSION = 2  # raise it when the same method would have other scores
+SAMPLED_IMAGES = 500
 _PLACES: Any = {"name": True, "root": True, "train": {"root"}, "test": {"root"}}
 LABEL_FREE = ("shift_cosine_mean", "target_cosine_p50", "outlier_rate")
 
@@ -109,7 +117,7 @@ def _label_free(config: RunConfig, prepared: Prepared, backbone: Backbone, devic
 
 def _with_seed(column: Column, seed: int) -> Column:
     if isinstance(column, ProbeColumn):
-        probe = column.probe.model_copy(update={"seed": seed})
+        probe = column.probe.model_copy(update={"seed": column.probe.seed + seed})
         return column.model_copy(update={"probe": probe})
     return column
 
@@ -122,18 +130,25 @@ def _digest(config: RunConfig, method: Method, backbone: Backbone, column: Colum
         "views": None if method.views is None else vars(method.views),
         "column": column.model_dump(mode="json", exclude=_PLACES),
         "sets": [_content(item) for item in labelled_sets(column)],
-        "text": None if isinstance(column, ProbeColumn) else (config.labels.text or config.teacher.model),
+        "text": None if isinstance(column, ProbeColumn) else text_tower(config).digest,
     }
     return digest_json(fields)
 
 
 def _content(item: LabelledSetConfig) -> dict[str, Any]:
-    """What a set holds, told from its size, its classes, and some of its images, evenly spread."""
+    """What a set holds, told from its classes and its images; of a large set, some evenly spread."""
     labelled = open_set(item)
-    chosen = sorted({int(i) for i in np.linspace(0, len(labelled) - 1, SAMPLED_IMAGES)})
-    seen = []
-    for i in chosen:
-        image = labelled[i]
-        arrays = [a for a in (image.image, image.labels, image.depth) if a is not None]
-        seen.append([image.key, *(digest_bytes(np.ascontiguousarray(a).tobytes()) for a in arrays)])
+    count = min(len(labelled), SAMPLED_IMAGES)
+    chosen = sorted({int(i) for i in np.linspace(0, len(labelled) - 1, count)})
+    seen = [_image_content(labelled, i) for i in chosen]
     return {"images": len(labelled), "classes": [list(names) for names in labelled.classes], "seen": seen}
+
+
+def _image_content(labelled: LabelledSet, index: int) -> list[str]:
+    """One that cannot be read is left out of scores, and counts as what is wrong with it."""
+    try:
+        image = labelled[index]
+    except DataError as error:
+        return [str(error)]
+    arrays = [a for a in (image.image, image.labels, image.depth) if a is not None]
+    return [image.key, *(digest_bytes(np.ascontiguousarray(a).tobytes()) for a in arrays)]

@@ -1,5 +1,6 @@
 """The report page's section on labelled sets: scores, and label maps before and after."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,11 +9,12 @@ from jaxtyping import UInt8
 
 from phreg.config import RunConfig
 from phreg.datasets import LabelledImage, LabelledSet, open_set
+from phreg.errors import DataError
 from phreg.fingerprint import digest_json
 from phreg.label_config import SetColumn
 from phreg.page import Cell, Panel, PictureGroup, Section, Table, label_map_png, photo, swatches
 from phreg.pipeline.assess import local_device
-from phreg.pipeline.columns import Scores, is_higher_better, segmenter
+from phreg.pipeline.columns import Scores, is_detail, is_higher_better, segmenter
 from phreg.pipeline.methods import Labelled, Method
 from phreg.pipeline.prepare import Prepared
 from phreg.segment.whole_set import titles
@@ -58,6 +60,7 @@ def draw_labels(config: RunConfig, prepared: Prepared, labelled: Labelled, input
 
 def _table(scores: Mapping[str, Scores]) -> Table:
     measures = list(dict.fromkeys(name for found in scores.values() for name in found))
+    measures = [name for name in measures if not is_detail(name)]
     rows: list[tuple[Cell | str, ...]] = []
     for measure in measures:
         values = [found.get(measure) for found in scores.values()]
@@ -72,7 +75,7 @@ def _table(scores: Mapping[str, Scores]) -> Table:
 
 def _pictures(config: RunConfig, column: SetColumn, methods: Sequence[Method]) -> tuple[PictureGroup, ...]:
     labelled, device = open_set(column), local_device()
-    images = [labelled[i] for i in range(min(config.evaluation.figures, len(labelled)))]
+    images = _first_readable(labelled, config.evaluation.figures)
     folder = Folder(config.output) / "labels"
     maps: dict[str, list[UInt8[np.ndarray, "H W"]]] = {}
     for method in methods:
@@ -84,6 +87,16 @@ def _pictures(config: RunConfig, column: SetColumn, methods: Sequence[Method]) -
         _group(labelled, item, {name: drawn[i] for name, drawn in maps.items()})
         for i, item in enumerate(images)
     )
+
+
+def _first_readable(labelled: LabelledSet, count: int) -> list[LabelledImage]:
+    found: list[LabelledImage] = []
+    for index in range(len(labelled)):
+        if len(found) == count:
+            break
+        with contextlib.suppress(DataError):
+            found.append(labelled[index])
+    return found
 
 
 def _group(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from phreg.errors import ConfigError
-from phreg.pipeline.columns import Scores, is_higher_better
+from phreg.pipeline.columns import Scores, is_detail, is_higher_better
 from phreg.pipeline.prepare import Prepared
 from phreg.storage import Folder
 from phreg.table_config import TableConfig
@@ -27,8 +27,9 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """Every measure that some row has, in the order in which they first come."""
-        return list(dict.fromkeys(name for runs in self.scores.values() for run in runs for name in run))
+        """Every measure that some row has, in the order in which they first come; no single class's."""
+        names = dict.fromkeys(name for runs in self.scores.values() for run in runs for name in run)
+        return [name for name in names if not is_detail(name)]
 
 
 def check_columns(table: TableConfig, prepared: Prepared) -> None:
@@ -64,7 +65,7 @@ def as_csv(table: Table) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["table", "method", "seed", "measure", "value"])
     for row, runs in table.scores.items():
-        for seed, run in zip(table.seeds, runs, strict=False):
+        for seed, run in zip(table.seeds, runs, strict=True):
             writer.writerows([table.name, row, seed, name, f"{value:.6g}"] for name, value in run.items())
     return text.getvalue()
 
@@ -98,7 +99,8 @@ def _cell(runs: Sequence[Scores], name: str, best: float | None) -> str:
     shown = f"{mean:.{digits}f}"
     if best is not None and mean == best:
         shown = f"**{shown}**"
-    return f"{shown} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else shown
+    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return shown + spread + (f" ({len(values)} of {len(runs)})" if len(values) < len(runs) else "")
 
 
 def _best(table: Table, name: str) -> float | None:

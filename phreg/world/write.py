@@ -40,7 +40,7 @@ def write_label_folder(folder: Folder, seed: int, indices: Iterable[int], size: 
     """A labelled set as `kind: folder` reads it, with exact depth.
 
     `images/KEY.png`, `labels/KEY.png` (class indices), `depth/KEY.png` (16-bit millimetres), `classes.txt`.
-    What is there is kept; `classes.txt` is written last, so a folder that has it is whole.
+    `classes.txt` is written last, so a folder that was empty before and has it is whole.
     """
     for index in indices:
         key, scene = scene_key(index), draw_scene(seed, index, size)

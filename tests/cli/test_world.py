@@ -26,3 +26,17 @@ def test_world_of_nothing_is_bad_usage(tmp_path: Path, capsys) -> None:
         main(["world", str(tmp_path), "--train", "0"])
     assert "1 to 10 million" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_holds_one_world(tmp_path: Path, capsys) -> None:
+    command = ["world", str(tmp_path / "w"), "--train", "2", "--labelled", "1", "--size", "32"]
+    assert main(command) == 0
+    before = sorted(tmp_path.rglob("*"))
+    assert main(command) == 0  # the same world: written again
+    assert main([*command, "--seed", "4"]) == 2
+    assert "another world" in capsys.readouterr().err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/photo.png").write_bytes(b"x")
+    assert main(["world", str(tmp_path / "mine")]) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert [path for path in sorted(tmp_path.rglob("*")) if "mine" not in str(path)] == before

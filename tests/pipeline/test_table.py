@@ -22,10 +22,13 @@ TABLE = Table(
     seeds=(0, 1),
     scores={
         "vanilla": [{"scenes mIoU": 40.0, "depth RMSE": 0.5}, {"scenes mIoU": 42.0, "depth RMSE": 0.5}],
-        "student": [{"scenes mIoU": 50.0, "depth RMSE": 0.75, "outlier_rate": 0.01}],
+        "student": [
+            {},
+            {"scenes mIoU": 50.0, "depth RMSE": 0.75, "outlier_rate": 0.01, "scenes IoU of a": 3.0},
+        ],
     },
     absent=("voc21",),
-    failures={"student (seed 1)": "it failed"},
+    failures={"student (seed 0)": "it failed"},
 )
 
 
@@ -42,16 +45,18 @@ def run_config(folder, sets: list, **labels) -> RunConfig:
 def test_cells_are_mean_and_spread_over_seeds_and_the_best_is_bold() -> None:
     text = markdown(TABLE)
     assert "| vanilla | 41.0 ± 1.4 | **0.5000** ± 0.0000 |  |" in text
-    assert "| student | **50.0** | 0.7500 | **0.0100** |" in text
+    assert "| student | **50.0** (1 of 2) | 0.7500 (1 of 2) | **0.0100** (1 of 2) |" in text
     assert "scenes mIoU ↑ | depth RMSE ↓ | outlier_rate ↓" in text
     assert "left out: voc21" in text
-    assert "student (seed 1) failed: it failed" in text
+    assert "student (seed 0) failed: it failed" in text
+    assert "IoU of" not in text
     assert records(TABLE)[0]["scenes mIoU"] == "41.0 ± 1.4"
 
 
 def test_csv_has_every_value() -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(TABLE))))
-    assert len(rows) == 7
+    assert len(rows) == 8
+    assert {row["seed"] for row in rows if row["method"] == "student"} == {"1"}  # seed 0 failed
     assert rows[2] == {
         "table": "small", "method": "vanilla", "seed": "1", "measure": "scenes mIoU", "value": "42"
     }  # fmt: skip
