@@ -39,6 +39,12 @@ def is_higher_better(name: str) -> bool:
     return next(higher for measure, higher in HIGHER_IS_BETTER.items() if name.endswith(f" {measure}"))
 
 
+def in_order(scores: Scores) -> list[tuple[str, float]]:
+    """A column's measures as tables have them, whether they were stored or are new; classes come last."""
+    known = [(name, scores[name]) for name in HIGHER_IS_BETTER if name in scores]
+    return known + sorted((name, value) for name, value in scores.items() if name not in HIGHER_IS_BETTER)
+
+
 def is_detail(name: str) -> bool:
     return f" {DETAIL} " in name
 

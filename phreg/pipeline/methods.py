@@ -17,6 +17,7 @@ from phreg.models import Backbone, load_student, load_teacher
 from phreg.pipeline.assess import local_device, on_cluster, reference_store
 from phreg.pipeline.columns import (
     Scores,
+    in_order,
     labelled_sets,
     measure_column,
     store_scores,
@@ -101,7 +102,7 @@ def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: 
         if scores is None:
             scores = measure_column(column, backbone, method.views, config, folder, device)
             store_scores(folder, digest, scores)
-        found |= {f"{column.name} {measure}": value for measure, value in scores.items()}
+        found |= {f"{column.name} {measure}": value for measure, value in in_order(scores)}
     if label_free and method.views is None:
         found |= _label_free(config, prepared, backbone, device)
     return found
