@@ -7,7 +7,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, PositiveInt, StringConstraints, model_validator
 
-from phreg.config import RunConfig, apply_overrides, checked, read_mapping, with_absolute_paths
+from phreg.config import RunConfig, with_absolute_paths
+from phreg.config_file import apply_overrides, checked, read_mapping
 from phreg.label_config import check_names
 from phreg.section import Name, ReadOut, Section
 
