@@ -179,7 +179,11 @@ class RunConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     labels: LabelsConfig = LabelsConfig()
     gate: GateConfig = GateConfig()
-    max_quarantined: Fraction = Field(0.01, description="share of unusable samples past which the run fails")
+    max_quarantined: Fraction = Field(
+        0.01,
+        description="share of unusable samples of one kind of targets past which the run fails, after all "
+        "shards were done; 0: not one, otherwise one is always allowed",
+    )
     seed: int = Field(0, description="of crops and views")
     ray_address: str | None = Field(None, description="a Ray cluster; default: RAY_ADDRESS, else a local one")
 

@@ -1,10 +1,10 @@
-"""`phreg cache list|verify|gc`."""
+"""`phreg cache list|quarantined|verify|gc`."""
 
 import argparse
 import sys
 from typing import Any
 
-from phreg.cli.options import add_command, human_bytes, print_table, progress
+from phreg.cli.options import add_command, human_bytes, plain, print_table, progress
 
 
 def add(commands: Any) -> None:
@@ -15,6 +15,12 @@ def add(commands: Any) -> None:
         "phreg cache list runs/demo/cache",
     )  # fmt: skip
     parser.add_argument("cache", metavar="CACHE", help="URL of the cache")
+    parser = add_command(
+        actions, "quarantined", list_quarantined, "Samples left out: spec, shard, key, reason, tabs between.",
+        "phreg cache quarantined runs/demo/cache --spec 3f2a",
+    )  # fmt: skip
+    parser.add_argument("cache", metavar="CACHE", help="URL of the cache")
+    parser.add_argument("--spec", metavar="DIGEST", help="digest or unique prefix; default: all specs")
     parser = add_command(
         actions, "verify", verify, "Re-read every committed shard; with a config, recompute some, too.",
         "phreg cache verify runs/demo/cache 3f2a --config runs/demo/demo.yaml --samples 8",
@@ -63,6 +69,22 @@ def _row(summary: Any) -> dict[str, str]:
         "quarantined": str(summary.quarantined),
         "stored": human_bytes(summary.bytes),
     }
+
+
+def list_quarantined(options: argparse.Namespace) -> int:
+    from phreg.cache import open_cache
+
+    cache = open_cache(options.cache)
+    stores = [cache.store(digest) for digest in ([options.spec] if options.spec else cache.digests())]
+    found = False
+    for store in stores:
+        for shard, record in store.records().items():
+            for key, reason in record.quarantined:
+                found = True
+                print(store.digest[:12], shard, plain(key), plain(reason), sep="\t")
+    if not found:
+        print(f"no samples are quarantined in {options.cache}", file=sys.stderr)
+    return 0
 
 
 def verify(options: argparse.Namespace) -> int:

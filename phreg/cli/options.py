@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def add_command(
@@ -63,10 +64,15 @@ def print_table(rows: Sequence[dict[str, str]], empty: str) -> None:
         return
     shown = Table(show_edge=False, pad_edge=False)
     for number, column in enumerate(rows[0]):
-        shown.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+        shown.add_column(Text(plain(column)), justify="left" if number == 0 else "right", no_wrap=True)
     for row in rows:
-        shown.add_row(*(str(value) for value in row.values()))
+        shown.add_row(*(Text(plain(str(value))) for value in row.values()))  # a str would be read as markup
     Console(width=None if sys.stdout.isatty() else 240).print(shown)
+
+
+def plain(text: str) -> str:
+    """On one line, and without what a terminal would take for a command."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def human_bytes(count: float) -> str:

@@ -2,6 +2,7 @@
 
 from phreg.generate.crops import Crop, crops_of
 from phreg.generate.generator import TargetGenerator
+from phreg.generate.quarantine import check_quarantined
 from phreg.generate.report import ShardReport
 from phreg.generate.spec import check_teacher, target_spec
 from phreg.generate.teacher import compute_targets
@@ -10,6 +11,7 @@ __all__ = [
     "Crop",
     "ShardReport",
     "TargetGenerator",
+    "check_quarantined",
     "check_teacher",
     "compute_targets",
     "crops_of",

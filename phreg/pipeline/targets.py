@@ -3,6 +3,7 @@
 from phreg.config import RunConfig
 from phreg.errors import GenerationError
 from phreg.execution.targets import OnProgress, TargetsReport, generate_targets
+from phreg.generate import check_quarantined
 from phreg.pipeline.prepare import Prepared
 
 
@@ -28,6 +29,7 @@ def make_targets(
 
 
 def check_report(report: TargetsReport, name: str, max_quarantined: float) -> None:
+    """Raise `GenerationError` for what the report says is not done. Reused shards count as new ones do."""
     if report.failed:
         lines = "".join(f"\n    {shard}: {reason}" for shard, reason in report.failed[:10])
         raise GenerationError(
@@ -36,13 +38,5 @@ def check_report(report: TargetsReport, name: str, max_quarantined: float) -> No
             found=lines,
             remedy="mend or leave out these shards, then run the same command again",
         )
-    total = report.images + len(report.quarantined)
-    share = len(report.quarantined) / total if total else 0.0
-    if share > max_quarantined:
-        lines = "".join(f"\n    {shard} {key}: {reason}" for shard, key, reason in report.quarantined[:10])
-        raise GenerationError(
-            f"{len(report.quarantined)} of {total} samples cannot be used",
-            expected=f"at most {max_quarantined:.1%} (max_quarantined)",
-            found=f"{share:.1%}, for instance{lines}",
-            remedy="mend the images, or raise max_quarantined; the good ones are committed",
-        )
+    samples = report.images + len(report.quarantined)
+    check_quarantined(f"the targets {name!r}", report.quarantined, samples, max_quarantined)

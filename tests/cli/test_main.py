@@ -10,7 +10,7 @@ from tests.small_run import save_teacher, write_config
 
 COMMANDS = [
     *("run", "plan", "demo", "pack", "inspect"),
-    *("cache list", "cache verify", "cache gc"),
+    *("cache list", "cache quarantined", "cache verify", "cache gc"),
     *("registry list", "registry show", "registry promote"),
 ]
 

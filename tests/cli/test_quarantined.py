@@ -1,0 +1,41 @@
+"""`phreg cache quarantined`: what was left out, one line a sample."""
+
+from pathlib import Path
+
+import pytest
+
+from phreg.cli import main
+from phreg.cli.options import print_table
+from tests.generate.worlds import make_world
+from tests.helpers import jpeg_bytes, make_image, write_tar
+
+
+def test_samples_left_out_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = make_world(tmp_path)
+    members = [(f"k{i}.jpg", jpeg_bytes(make_image(i))) for i in range(2)]
+    bad = [("page.jpg", b"<html>"), ("[/red].jpg", b""), ("x.txt", b"a")]
+    url = str(write_tar(tmp_path / "a-0.tar", members + bad))
+    world.generator().generate(url)
+    cache, spec = world.cache.url, world.spec.digest[:12]
+    assert main(["cache", "quarantined", cache]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert {(line[0], line[1], line[2]) for line in lines} == {
+        (spec, "a-0", key) for key in ("page", "[/red]", "x")
+    }
+    assert {line[2]: line[3] for line in lines}["[/red]"] == "no bytes"
+    assert main(["cache", "quarantined", cache, "--spec", spec[:4]]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert main(["cache", "quarantined", cache, "--spec", "0" * 64]) == 2
+    assert "no targets with spec" in capsys.readouterr().err
+
+
+def test_nothing_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cache", "quarantined", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_tables_show_hostile_text_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([{"name": "[/red]\x1b[2J\x9b", "[b]": ":smile:"}], "none")
+    shown = capsys.readouterr().out
+    assert "[/red]\\x1b[2J\\x9b" in shown
+    assert ":smile:" in shown
