@@ -44,10 +44,11 @@ def register_student(
     reused = entry is not None
     if entry is None:
         entry = _register(registry, config, prepared, student, report, teacher, assessment)
-    decision = registry.decision(entry)
-    if decision is None or decision.alias != config.gate.alias:
-        verdict = _verdict(registry, config, prepared, teacher, assessment.evaluation)
-        decision = registry.decide(entry, config.gate.alias, verdict)
+
+    def verdict(champion: Entry | None) -> Verdict:
+        return _verdict(config, prepared, teacher, assessment.evaluation, champion)
+
+    decision = registry.decide(entry, config.gate.alias, verdict)
     return Registered(
         student.name,
         student.targets,
@@ -60,12 +61,11 @@ def register_student(
 
 
 def _verdict(
-    registry: Registry, config: RunConfig, prepared: Prepared, teacher: Evaluation, student: Evaluation
+    config: RunConfig, prepared: Prepared, teacher: Evaluation, student: Evaluation, held: Entry | None
 ) -> Verdict:
     """Champion and student are compared on the same crops: an older champion is measured again on these."""
     champion = None
-    if registry.alias(config.name, config.gate.alias) is not None:
-        held = registry.entry(config.name, config.gate.alias)
+    if held is not None:
         same = held.record.benchmark == student.benchmark
         champion = held.metrics if same else _measured_anew(config, prepared, held)
     return judge(config.gate.rules, student=student.metrics, teacher=teacher.metrics, champion=champion)

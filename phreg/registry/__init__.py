@@ -6,7 +6,8 @@ from phreg.registry.entry import Entry, EntryRecord, StoredFile
 from phreg.registry.gate import Verdict, judge
 from phreg.registry.lineage import lineage
 from phreg.registry.promotion import Promotion
-from phreg.registry.registry import REPORT_FILE, Registry
+from phreg.registry.registration import REPORT_FILE
+from phreg.registry.registry import Registry
 
 __all__ = [
     "REPORT_FILE",

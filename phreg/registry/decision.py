@@ -1,5 +1,6 @@
 """The gate's decision on a version, recorded beside it: `<model>/<version>/decision.json`."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -8,6 +9,7 @@ from phreg.errors import ObjectNotFoundError, RegistryError
 from phreg.fingerprint import canonical_json
 from phreg.registry import promotion as promotions
 from phreg.registry.gate import Verdict
+from phreg.registry.promotion import Promotion
 from phreg.storage import Folder
 
 DECISION_FILE = "decision.json"
@@ -24,18 +26,28 @@ class Decision(BaseModel):
     decided_at: str
 
 
-def decide(model: Folder, version: int, alias: str, verdict: Verdict) -> Decision:
-    """Record a verdict, then let it take effect: the decision is written before the alias moves."""
-    decision = Decision(
-        alias=alias,
-        promoted=verdict.promoted,
-        reasons=verdict.reasons,
-        decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    model.write(f"{version}/{DECISION_FILE}", canonical_json(decision.model_dump(mode="json")))
-    if verdict.promoted:
-        promotions.point(model, alias, version, verdict.reason)
-    return decision
+def decide(model: Folder, version: int, alias: str, judge: Callable[[Promotion | None], Verdict]) -> Decision:
+    """The decision on a version for an alias: the one on record, else `judge`'s on who holds the alias.
+
+    It is recorded before the alias moves. If another version got the alias while this one was judged, it
+    is judged again, against that one. A version that holds the alias already is judged as if none did.
+    """
+    while True:
+        held = promotions.current(model, alias)
+        recorded = decision_on(model, version)  # after `held`: who promoted this version had recorded it
+        if recorded is not None and recorded.alias == alias:
+            return recorded
+        holds = held is not None and held.version == version
+        verdict = judge(None if holds else held)
+        decision = Decision(
+            alias=alias,
+            promoted=verdict.promoted,
+            reasons=verdict.reasons,
+            decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        model.write(f"{version}/{DECISION_FILE}", canonical_json(decision.model_dump(mode="json")))
+        if not verdict.promoted or holds or promotions.point(model, alias, version, verdict.reason, held):
+            return decision
 
 
 def decision_on(model: Folder, version: int) -> Decision | None:
@@ -55,9 +67,5 @@ def decision_on(model: Folder, version: int) -> Decision | None:
 
 
 def _took_effect(model: Folder, version: int, alias: str) -> bool:
-    """Whether the promotion is in the history, and the alias was moved there or on from there."""
-    versions = [item.version for item in promotions.history(model) if item.alias == alias]
-    if version not in versions:
-        return False
-    held = promotions.current(model, alias)
-    return versions[-1] != version or (held is not None and held.version == version)
+    """Whether the version was ever given the alias; it may have moved on since."""
+    return any(item.alias == alias and item.version == version for item in promotions.history(model))

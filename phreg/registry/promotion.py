@@ -1,10 +1,12 @@
 """Aliases: names such as `champion` that point at a version, and the history of who held them.
 
-<model>/aliases/<alias>.json            the promotion in force
-<model>/promotions/<time>-<id>.json     every promotion ever made, never changed
+<model>/promotions/<alias>/<number>.json   every promotion, numbered from 1, never changed: the last holds
+<model>/aliases/<alias>.json               a copy of the last one; it may be behind by a crash or a race
+
+A promotion is made by creating the next number, so of two at the same time one sees that it was too late.
 """
 
-import uuid
+import contextlib
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,7 +18,10 @@ from phreg.storage import Folder
 
 
 class Promotion(BaseModel):
-    """One version given one alias. `promoted_at` is UTC, ISO 8601; `previous` held the alias before."""
+    """One version given one alias. `promoted_at` is UTC, ISO 8601; `previous` held the alias before.
+
+    `number` is its place among the alias's promotions, from 1 (0: made before they were numbered).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,59 +30,71 @@ class Promotion(BaseModel):
     reason: str
     promoted_at: str
     previous: int | None = None
+    number: int = 0
 
 
-def point(model: Folder, alias: str, version: int, reason: str) -> Promotion:
-    """Point an alias of a model's folder at a version. Of two at the same time, the later write holds.
-
-    The history is written first: after a crash in between it names a promotion that did not come into
-    force, and never lacks one that did.
-    """
-    held = current(model, alias)
-    now = datetime.now(UTC)
+def point(model: Folder, alias: str, version: int, reason: str, held: Promotion | None) -> Promotion | None:
+    """Point an alias of a model's folder at a version; None if it is not `held` any more that holds it."""
+    number = held.number + 1 if held else 1
     promotion = Promotion(
         alias=check_alias(alias),
         version=version,
         reason=reason,
-        promoted_at=now.isoformat(timespec="microseconds"),
+        promoted_at=datetime.now(UTC).isoformat(timespec="microseconds"),
         previous=held.version if held else None,
+        number=number,
     )
-    data = canonical_json(promotion.model_dump(mode="json"))
-    model.create(f"promotions/{now:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}.json", data)
+    data, path = canonical_json(promotion.model_dump(mode="json")), _numbered(alias, number)
+    if not model.create(path, data) and model.read(path) != data:  # ours, if the store's answer was lost
+        return None
     model.write(f"aliases/{alias}.json", data)
     return promotion
 
 
+def promote(model: Folder, alias: str, version: int, reason: str) -> Promotion:
+    """Point an alias at a version, whatever it points at. Of two at the same time, the later holds."""
+    while True:
+        promotion = point(model, alias, version, reason, current(model, alias))
+        if promotion is not None:
+            return promotion
+
+
 def current(model: Folder, alias: str) -> Promotion | None:
     """The promotion in force for an alias, None if it was never given."""
-    path = f"aliases/{check_alias(alias)}.json"
-    try:
-        return _parse(model.read(path), model.url_of(path))
-    except ObjectNotFoundError:
-        return None
+    held = _read(model, f"aliases/{check_alias(alias)}.json")
+    while (later := _read(model, _numbered(alias, held.number + 1 if held else 1))) is not None:
+        held = later
+    return held
 
 
 def aliases(model: Folder) -> dict[str, Promotion]:
     """All aliases of a model, by name."""
-    return {promotion.alias: promotion for promotion in _all(model, "aliases")}
+    names = {item.path.split("/")[1] for item in model.list("promotions") if item.path.count("/") == 2}
+    names |= {item.path.split("/")[1].removesuffix(".json") for item in model.list("aliases")}
+    found = {name: current(model, name) for name in sorted(names)}
+    return {name: promotion for name, promotion in found.items() if promotion is not None}
 
 
 def history(model: Folder) -> tuple[Promotion, ...]:
     """Every promotion of a model, oldest first."""
-    return tuple(sorted(_all(model, "promotions"), key=lambda promotion: promotion.promoted_at))
+    paths = [item.path for item in model.list("promotions") if item.path.endswith(".json")]
+    found = [promotion for path in paths if (promotion := _read(model, path)) is not None]
+    return tuple(sorted(found, key=lambda promotion: (promotion.promoted_at, promotion.number)))
 
 
-def _all(model: Folder, under: str) -> list[Promotion]:
-    paths = [item.path for item in model.list(under) if item.path.endswith(".json")]
-    return [_parse(model.read(path), model.url_of(path)) for path in paths]
+def _numbered(alias: str, number: int) -> str:
+    return f"promotions/{alias}/{number}.json"
 
 
-def _parse(data: bytes, where: str) -> Promotion:
-    try:
-        return Promotion.model_validate_json(data)
-    except ValidationError as error:
-        raise RegistryError(
-            f"Cannot read the promotion {where}",
-            found=str(error.errors()[0]["msg"]),
-            remedy="promote the version you want again (`phreg registry promote`)",
-        ) from None
+def _read(model: Folder, path: str) -> Promotion | None:
+    with contextlib.suppress(ObjectNotFoundError):
+        data = model.read(path)
+        try:
+            return Promotion.model_validate_json(data)
+        except ValidationError as error:
+            raise RegistryError(
+                f"Cannot read the promotion {model.url_of(path)}",
+                found=str(error.errors()[0]["msg"]),
+                remedy="remove it, then promote the version you want again (`phreg registry promote`)",
+            ) from None
+    return None

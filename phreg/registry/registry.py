@@ -1,39 +1,32 @@
 """The registry: numbered versions of models in one folder of object storage.
 
-    <model>/<version>/claim.json      the number is taken, by whoever created this first
+    <model>/<version>/claim.json      the number is taken, for this student, by whoever created this first
     <model>/<version>/...             timm's hub layout, metrics, lineage, curve, card, figures
     <model>/<version>/entry.json      written last: sizes and digests of all of it
     <model>/<version>/decision.json   what the gate said about it, afterwards
     <model>/<version>/report.html     the report page, and in report/ its sections: made from all of it
 
-A version without `entry.json` was interrupted: readers do not see it and its number is not used again.
+A version without `entry.json` was interrupted: readers do not see it. Registering the same student again
+goes on in it; nobody else uses its number.
 """
 
 import contextlib
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from phreg.errors import ObjectNotFoundError, RegistryError
-from phreg.fingerprint import canonical_json, digest_bytes
 from phreg.registry import decision as decisions
 from phreg.registry import promotion as promotions
-from phreg.registry.decision import DECISION_FILE, Decision
-from phreg.registry.entry import RECORD_FILE, Entry, EntryRecord, StoredFile
+from phreg.registry import registration
+from phreg.registry.decision import Decision
+from phreg.registry.entry import RECORD_FILE, Entry, EntryRecord
 from phreg.registry.gate import Verdict
-from phreg.registry.names import as_version, check_alias, check_file, check_model
+from phreg.registry.names import as_version, check_alias, check_model
 from phreg.registry.promotion import Promotion
 from phreg.storage import Folder
 
-CLAIM_FILE, METRICS_FILE, LINEAGE_FILE = "claim.json", "metrics.json", "lineage.json"
-REPORT_FILE = "report.html"
-REQUIRED_FILES = ("config.json", "model.safetensors")
-OWN_FILES = (RECORD_FILE, CLAIM_FILE, METRICS_FILE, LINEAGE_FILE, DECISION_FILE, REPORT_FILE)
 _RECORD_PATH = re.compile(rf"(?P<model>[^/]+)/(?P<version>\d+)/{re.escape(RECORD_FILE)}")
-_CLAIM_PATH = re.compile(rf"[^/]+/(?P<version>\d+)/{re.escape(CLAIM_FILE)}")
 
 
 class Registry:
@@ -54,23 +47,18 @@ class Registry:
         lineage: Mapping[str, Any],
         benchmark: str = "",
     ) -> Entry:
-        """Store a student as the model's next version.
+        """Store a student as the model's next version, or finish the version in which that was begun.
 
         `files` are timm's hub files and whatever else belongs to it (`README.md`, `curve.jsonl`,
         `figures/*.png`); `metrics.json` and `lineage.json` are made here. `student_digest` is the identity
         of the student job, by which `find` finds it again; `benchmark` is what its metrics were measured
-        on. Nothing is written unless all of it can be. Raises `RegistryError`.
+        on. The same weights of the same job, measured on the same, have one version. Nothing is written
+        unless all of it can be. Raises `RegistryError`.
         """
-        record = _new_record(check_model(model), student, student_digest, metrics, teacher_metrics, benchmark)
-        contents = _contents(files, record, lineage)
-        version = self._claim(model)
-        folder = self.folder / f"{model}/{version}"
-        for path, data in contents.items():
-            folder.write(path, data)
-        stored = {path: StoredFile(len(data), digest_bytes(data)) for path, data in contents.items()}
-        record = record.model_copy(update={"version": version, "files": stored})
-        folder.create(RECORD_FILE, record.to_bytes())
-        return Entry(folder, record)
+        record = registration.new_record(
+            check_model(model), student, student_digest, metrics, teacher_metrics, benchmark
+        )
+        return registration.register(self._of(model), record, files, lineage)
 
     def models(self) -> list[str]:
         """Names of the models with at least one complete version, sorted."""
@@ -115,11 +103,19 @@ class Registry:
     def promote(self, model: str, version: int, alias: str, reason: str) -> Promotion:
         """Point an alias at a complete version and add it to the history. Raises `RegistryError`."""
         check_alias(alias)
-        return promotions.point(self._of(model), alias, self.entry(model, version).version, reason)
+        return promotions.promote(self._of(model), alias, self.entry(model, version).version, reason)
 
-    def decide(self, entry: Entry, alias: str, verdict: Verdict) -> Decision:
-        """Record the gate's verdict on an entry, and point the alias at it if it was promoted."""
-        return decisions.decide(self._of(entry.model), entry.version, check_alias(alias), verdict)
+    def decide(self, entry: Entry, alias: str, judge: Callable[[Entry | None], Verdict]) -> Decision:
+        """The gate's decision on an entry: the one on record, or else that of `judge`, which is recorded.
+
+        `judge` is given the entry that holds the alias, if another does. The alias is pointed at the entry
+        if it was promoted; should a third get the alias meanwhile, `judge` is asked again.
+        """
+
+        def against(held: Promotion | None) -> Verdict:
+            return judge(None if held is None else self.entry(entry.model, held.version))
+
+        return decisions.decide(self._of(entry.model), entry.version, check_alias(alias), against)
 
     def decision(self, entry: Entry) -> Decision | None:
         """What the gate said about an entry; None if it is still to decide."""
@@ -156,65 +152,3 @@ class Registry:
         listed = self.folder.list(check_model(model) if model is not None else "")
         matches = (_RECORD_PATH.fullmatch(item.path) for item in listed)
         return sorted((match["model"], int(match["version"])) for match in matches if match)
-
-    def _claim(self, model: str) -> int:
-        """The next free version number, ours alone: of many that create the claim, one succeeds."""
-        matches = (_CLAIM_PATH.fullmatch(item.path) for item in self.folder.list(model))
-        version = 1 + max((int(match["version"]) for match in matches if match), default=0)
-        claim = canonical_json({"claimed": _now()})
-        while not self.folder.create(f"{model}/{version}/{CLAIM_FILE}", claim):
-            version += 1
-        return version
-
-
-def _new_record(
-    model: str,
-    student: str,
-    student_digest: str,
-    metrics: Mapping[str, float],
-    teacher_metrics: Mapping[str, float],
-    benchmark: str,
-) -> EntryRecord:
-    """The record without its version and files. Refuses metrics that are not finite numbers."""
-    try:
-        return EntryRecord(
-            model=model,
-            version=0,
-            student=student,
-            student_digest=student_digest,
-            created=_now(),
-            metrics=dict(metrics),
-            teacher_metrics=dict(teacher_metrics),
-            benchmark=benchmark,
-            files={},
-        )
-    except ValidationError as error:
-        detail = error.errors()[0]
-        raise RegistryError(
-            f"The student {student!r} cannot be registered",
-            expected="finite metrics",
-            found=f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}",
-            remedy="evaluate it again; a student that gives NaN or Inf is not worth registering",
-        ) from None
-
-
-def _contents(
-    files: Mapping[str, bytes], record: EntryRecord, lineage: Mapping[str, Any]
-) -> dict[str, bytes]:
-    """Every file of the entry but its record. Raises `RegistryError` on a name that cannot be."""
-    missing = [name for name in REQUIRED_FILES if name not in files]
-    taken = [name for name in OWN_FILES if name in files]
-    if missing or taken:
-        raise RegistryError(
-            f"The files of student {record.student!r} do not make a registry entry",
-            expected=f"{' and '.join(REQUIRED_FILES)}, and none of {', '.join(OWN_FILES)}",
-            found=", ".join(sorted(files)) or "no files",
-            remedy="give the files of phreg.models.hub.hub_files, and your own under other names",
-        )
-    metrics = {"student": record.metrics, "teacher": record.teacher_metrics, "benchmark": record.benchmark}
-    own = {METRICS_FILE: canonical_json(metrics), LINEAGE_FILE: canonical_json(lineage)}
-    return {check_file(path): data for path, data in files.items()} | own
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

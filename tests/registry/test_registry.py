@@ -1,50 +1,15 @@
 """Versions: claimed once, visible only when whole, verified when read; aliases and their history."""
 
 import json
-import threading
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phreg.errors import RegistryError, StorageError
-from phreg.registry import Entry, Registry, Verdict
+from phreg.registry import Registry
 from phreg.storage import Folder
-
-FILES = {
-    "config.json": b"{}",
-    "model.safetensors": b"weights",
-    "README.md": b"# card",
-    "curve.jsonl": b"{}\n",
-    "figures/curve.png": b"png",
-}
-
-
-def register(registry: Registry, model: str = "demo", digest: str = "d1", **changes: object) -> Entry:
-    arguments: dict = {
-        "files": FILES,
-        "student": "reg16",
-        "student_digest": digest,
-        "metrics": {"outlier_rate": 0.01},
-        "teacher_metrics": {"outlier_rate": 0.05},
-        "lineage": {"student_digest": digest},
-        "benchmark": "b1",
-    }
-    return registry.register(model, **(arguments | changes))
-
-
-@pytest.fixture(params=["file", "s3"])
-def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Registry:
-    if request.param == "s3":
-        folder: Folder = request.getfixturevalue("s3_folder") / "registry"
-        return Registry(folder)
-    return Registry(Folder(str(tmp_path / "registry")))
-
-
-@pytest.fixture
-def local(tmp_path: Path) -> Registry:
-    return Registry(Folder(str(tmp_path / "registry")))
+from tests.registry.examples import FILES, DiesAt, Power, judged, register
 
 
 def test_what_is_registered_is_read_back(registry: Registry) -> None:
@@ -67,7 +32,8 @@ def test_what_is_registered_is_read_back(registry: Registry) -> None:
 def test_versions_count_up_for_each_model(registry: Registry) -> None:
     assert registry.entries() == []
     assert registry.models() == []
-    numbers = [(register(registry, name).version) for name in ("a", "b", "a", "a")]
+    made = [("a", "d1"), ("b", "d1"), ("a", "d2"), ("a", "d3")]
+    numbers = [register(registry, name, digest).version for name, digest in made]
     assert numbers == [1, 1, 2, 3]
     assert registry.models() == ["a", "b"]
     assert [(e.model, e.version) for e in registry.entries()] == [("a", 1), ("a", 2), ("a", 3), ("b", 1)]
@@ -76,8 +42,8 @@ def test_versions_count_up_for_each_model(registry: Registry) -> None:
 
 
 def test_versions_are_ordered_as_numbers(local: Registry) -> None:
-    for _ in range(11):
-        register(local)
+    for index in range(11):
+        register(local, digest=f"d{index}")
     assert [entry.version for entry in local.entries("demo")] == list(range(1, 12))
 
 
@@ -87,58 +53,13 @@ def test_a_model_name_that_starts_as_another_keeps_to_itself(registry: Registry)
     assert register(registry, "demo").version == 1
 
 
-def test_registrations_at_the_same_time_get_different_versions(registry: Registry) -> None:
-    writers = 6
-    entries: list[Entry] = []
-    barrier = threading.Barrier(writers)
-
-    def write(index: int) -> None:
-        barrier.wait()
-        files = FILES | {"model.safetensors": b"weights %d" % index}
-        entries.append(register(registry, files=files, digest=f"d{index}"))
-
-    threads = [threading.Thread(target=write, args=(index,)) for index in range(writers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(entry.version for entry in entries) == list(range(1, writers + 1))
-    for entry in entries:
-        stored = registry.entry("demo", entry.version)
-        index = stored.record.student_digest.removeprefix("d")
-        assert stored.read("model.safetensors") == f"weights {index}".encode()
-
-
-class _Power(Exception):
-    """The writer's machine went off."""
-
-
-class _DiesAt(Folder):
-    """A folder whose writer dies at the first object with a certain beginning (in the options)."""
-
-    def __truediv__(self, path: str) -> Folder:
-        return _DiesAt(super().__truediv__(path).url, self.options)
-
-    def write(self, path: str, data: bytes) -> None:
-        self._die_at(path)
-        super().write(path, data)
-
-    def create(self, path: str, data: bytes) -> bool:
-        self._die_at(path)
-        return super().create(path, data)
-
-    def _die_at(self, path: str) -> None:
-        if path.startswith(self.options["under"]):
-            raise _Power
-
-
-@pytest.mark.parametrize("under", ["model.safetensors", "entry.json"])
-def test_an_interrupted_registration_is_invisible_and_its_number_is_not_used_again(
+@pytest.mark.parametrize("under", ["model.safetensors", "metrics.json", "entry.json"])
+def test_an_interrupted_registration_is_invisible_and_its_number_is_kept_for_it(
     local: Registry, under: str
 ) -> None:
     register(local)
-    with pytest.raises(_Power):
-        register(Registry(_DiesAt(local.folder.url, {"under": under})), digest="d2")
+    with pytest.raises(Power):
+        register(Registry(DiesAt(local.folder.url, {"under": under})), digest="d2")
     assert local.folder.exists("demo/2/config.json"), "the registration was under way"
     assert [entry.version for entry in local.entries()] == [1]
     assert local.find("demo", "d2") is None
@@ -146,7 +67,10 @@ def test_an_interrupted_registration_is_invisible_and_its_number_is_not_used_aga
         local.entry("demo", 2)
     with pytest.raises(RegistryError, match="no complete version 2"):
         local.promote("demo", 2, "champion", "by hand")
-    assert register(local, digest="d2").version == 3
+    assert register(local, digest="d3").version == 3
+    again = register(local, digest="d2")
+    assert again.version == 2
+    again.verify()
 
 
 @pytest.mark.parametrize("path", [*FILES, "metrics.json", "lineage.json"])
@@ -195,8 +119,8 @@ def test_a_file_that_is_not_of_the_entry_is_refused(local: Registry) -> None:
 
 
 def test_find_gives_the_newest_version_of_a_student(local: Registry) -> None:
-    for digest in ("d1", "d2", "d1"):
-        register(local, digest=digest)
+    for digest, weights in (("d1", b"a"), ("d2", b"b"), ("d1", b"c")):
+        register(local, digest=digest, files=FILES | {"model.safetensors": weights})
     found = local.find("demo", "d1")
     assert found is not None
     assert found.version == 3
@@ -233,33 +157,34 @@ def test_promoting_what_is_not_there_says_what_is(local: Registry) -> None:
 def test_a_decision_is_recorded_and_a_promotion_takes_effect(registry: Registry) -> None:
     first, second = register(registry, digest="d1"), register(registry, digest="d2")
     assert registry.decision(first) is None
-    made = registry.decide(first, "champion", Verdict(True, ("a", "b")))
-    refused = registry.decide(second, "champion", Verdict(False, ("c",)))
+    made = registry.decide(first, "champion", judged(True, "a", "b"))
+    refused = registry.decide(second, "champion", judged(False, "c"))
     assert registry.decision(first) == made
     assert registry.decision(second) == refused
     assert made.reasons == ("a", "b")
     assert registry.entry("demo", "champion").version == 1
     assert [item.reason for item in registry.history("demo")] == ["a; b"]
+    assert registry.decide(second, "champion", judged(True, "d")) == refused, "it is decided once"
     registry.promote("demo", 2, "champion", "by hand")
     assert registry.decision(first) == made, "a later promotion does not undo the decision"
 
 
-@pytest.mark.parametrize("under", ["promotions/", "aliases/"])
-def test_a_decision_whose_promotion_was_interrupted_is_taken_again(local: Registry, under: str) -> None:
+def test_a_decision_whose_promotion_was_interrupted_is_taken_again(local: Registry) -> None:
     entry = register(local)
-    dying = Registry(_DiesAt(local.folder.url, {"under": under}))
-    with pytest.raises(_Power):
-        dying.decide(entry, "champion", Verdict(True, ("good",)))
+    dying = Registry(DiesAt(local.folder.url, {"under": "promotions/"}))
+    with pytest.raises(Power):
+        dying.decide(entry, "champion", judged(True, "good"))
     assert local.alias("demo", "champion") is None
     assert local.decision(entry) is None
-    decision = local.decide(entry, "champion", Verdict(True, ("good",)))
+    decision = local.decide(entry, "champion", judged(True, "better"))
+    assert decision.reasons == ("better",)
     assert local.decision(entry) == decision
     assert local.entry("demo", "champion") == entry
 
 
 def test_a_damaged_decision_is_named(local: Registry) -> None:
     entry = register(local)
-    local.decide(entry, "champion", Verdict(False, ("bad",)))
+    local.decide(entry, "champion", judged(False, "bad"))
     (entry.folder.local_path / "decision.json").write_bytes(b"{")
     with pytest.raises(RegistryError, match=r"decision\.json"):
         local.decision(entry)
