@@ -28,10 +28,11 @@ def student_logger(logger: Logger, name: str) -> Callable[[StudentProgress], Non
 
     def log(progress: StudentProgress) -> None:
         if due(last=progress.step == progress.total_steps):
+            skipped = f", {progress.skipped} skipped" if progress.skipped else ""
             logger.info(
-                "student %s: step %d/%d, loss %.4f, %.1f crops/s, %s left",
-                name, progress.step, progress.total_steps, progress.loss, progress.crops_per_second,
-                clock(progress.remaining),
+                "student %s: step %d/%d%s, loss %.4f, %.1f crops/s, %s left",
+                name, progress.step, progress.total_steps, skipped, progress.loss,
+                progress.crops_per_second, clock(progress.remaining),
             )  # fmt: skip
 
     return log

@@ -114,6 +114,11 @@ class TrainingConfig(Section):
     checkpoint_every: PositiveInt = Field(200, description="steps between checkpoints")
     validate_every: PositiveInt = Field(200, description="steps between validations")
     max_failures: int = Field(3, ge=0, description="worker failures survived before the student is given up")
+    max_skipped_steps: int = Field(
+        10,
+        ge=0,
+        description="steps without a finite loss that are left out; one more ends the training",
+    )
 
 
 class EvaluationConfig(Section):

@@ -7,7 +7,7 @@ and the loss curve up to it. The rest of the student follows from the job.
 import io
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,13 +26,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state after `step` steps. `curve` is JSON lines; `seconds` the time trained so far."""
+    """The state after `step` steps. `curve` is JSON lines; `seconds` the time trained so far; `skipped` are
+    the skipped steps as plain data, which older checkpoints lack."""
 
     step: int
     weights: dict[str, Tensor]
     optimizer: dict[str, Any]
     curve: str
     seconds: float
+    skipped: dict[str, Any] = field(default_factory=dict)
 
 
 def write_checkpoint(folder: Folder, checkpoint: Checkpoint) -> None:
@@ -67,11 +69,14 @@ def read_checkpoint(folder: Folder, step: int) -> Checkpoint:
 
 def latest_checkpoint(folder: Folder) -> Checkpoint | None:
     """The latest whole one. Damaged ones are named in the log and passed over."""
-    for step in checkpoint_steps(folder):
+    steps = checkpoint_steps(folder)
+    for number, step in enumerate(steps, 1):
         try:
             return read_checkpoint(folder, step)
         except (TrainingError, ObjectNotFoundError) as error:
-            logger.warning("%s\n  going back to the checkpoint before it", error)
+            last = number == len(steps)
+            going = "no checkpoint is left: training from the start" if last else "using the one before it"
+            logger.warning("%s\n  %s", error, going)
     return None
 
 

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StudentProgress:
-    """`loss` of the last step; `remaining` in seconds, for the steps left at the rate so far."""
+    """`loss` of the last step that was made, NaN before there is one; `skipped`: steps that were not, in all.
+    `remaining` in seconds, for the steps left at the rate so far.
+    """
 
     step: int
     total_steps: int
     loss: float
     crops_per_second: float
     remaining: float
+    skipped: int = 0
 
 
 OnProgress = Callable[[StudentProgress], None]
@@ -30,7 +33,7 @@ class Pace:
     def seconds(self) -> float:
         return time.monotonic() - self._start
 
-    def at(self, step: int, loss: float) -> StudentProgress:
+    def at(self, step: int, loss: float, skipped: int = 0) -> StudentProgress:
         rate = (step - self._first) / max(self.seconds, 1e-9)
         remaining = (self._total - step) / rate
-        return StudentProgress(step, self._total, loss, rate * self._crops, remaining)
+        return StudentProgress(step, self._total, loss, rate * self._crops, remaining, skipped)

@@ -1,10 +1,12 @@
 """The finished student: its files, and the record that commits them."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from phreg.distill.job import StudentJob
+from phreg.distill.skipped import NONE_SKIPPED, SkippedSteps
 from phreg.errors import ObjectNotFoundError
 from phreg.fingerprint import digest_bytes
 from phreg.storage import Folder
@@ -18,7 +20,8 @@ class StudentReport:
     """What came of a job. Losses are {cosine, mse, total}: of the last step, and on the held-out crops.
 
     `reused`: it was finished before. `resumed_from`: the step of the checkpoint it went on from, if any.
-    `seconds`: time trained, all attempts together. `url`: the job's folder.
+    `seconds`: time trained, all attempts together. `url`: the job's folder. `skipped_steps` are among
+    `steps`; records older than them have none.
     """
 
     name: str
@@ -30,6 +33,13 @@ class StudentReport:
     train_loss: dict[str, float]
     validation_loss: dict[str, float]
     url: str
+    skipped_steps: SkippedSteps = NONE_SKIPPED
+
+    @staticmethod
+    def from_plain(data: Mapping[str, Any]) -> "StudentReport":
+        """From a record's JSON."""
+        skipped = SkippedSteps.from_plain(data.get("skipped_steps", {}))
+        return StudentReport(**dict(data) | {"skipped_steps": skipped})
 
 
 def publish(
@@ -52,7 +62,7 @@ def finished_report(job: StudentJob, output: Folder) -> StudentReport | None:
     folder = job.folder(output)
     try:
         record: dict[str, Any] = json.loads(folder.read(RESULT))
-        report = StudentReport(**record["report"])
+        report = StudentReport.from_plain(record["report"])
         whole = all(digest_bytes(folder.read(path)) == digest for path, digest in record["files"].items())
     except (ObjectNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -1,5 +1,6 @@
-"""What changes in training: the unlocked parameters, the optimiser, the step, the curve."""
+"""What changes in training: the unlocked parameters, the optimiser, the step, the curve, what was skipped."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -8,7 +9,9 @@ from torch import Tensor
 from phreg.config import StudentConfig
 from phreg.distill.checkpoint import Checkpoint, latest_checkpoint, read_checkpoint, write_checkpoint
 from phreg.distill.curve import CurvePoint, curve_from_jsonl, curve_to_jsonl
+from phreg.distill.skipped import NONE_SKIPPED, REMEDY, SkippedSteps
 from phreg.distill.workers import Workers
+from phreg.errors import TrainingError
 from phreg.models import Student
 from phreg.storage import Folder
 
@@ -23,12 +26,27 @@ class TrainingState:
     seconds: float = 0.0
     resumed_from: int | None = None
     curve: list[CurvePoint] = field(default_factory=list)
+    skipped: SkippedSteps = NONE_SKIPPED
 
     @staticmethod
     def fresh(student: Student, settings: StudentConfig) -> "TrainingState":
         unlocked = [p for p in student.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(unlocked, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         return TrainingState(student, optimizer)
+
+    @property
+    def loss(self) -> float:
+        """Of the last step that was not skipped; NaN before there is one."""
+        return next((point.total for point in reversed(self.curve) if point.split == "train"), math.nan)
+
+    def check_learnt(self) -> None:
+        """Raise `TrainingError` if every step was skipped."""
+        if math.isnan(self.loss):
+            raise TrainingError(
+                "The student learnt nothing: no step had a finite loss and gradient",
+                found=f"{self.skipped}; the first: {self.skipped.first[0]}",
+                remedy=REMEDY,
+            )
 
     @property
     def curve_text(self) -> str:
@@ -41,6 +59,7 @@ class TrainingState:
             optimizer=self.optimizer.state_dict(),
             curve=self.curve_text,
             seconds=self.seconds,
+            skipped=self.skipped.to_plain(),
         )
         write_checkpoint(folder, checkpoint)
 
@@ -57,6 +76,7 @@ class TrainingState:
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.step = self.resumed_from = checkpoint.step
         self.seconds, self.curve = checkpoint.seconds, curve_from_jsonl(checkpoint.curve)
+        self.skipped = SkippedSteps.from_plain(checkpoint.skipped)
 
     def _unlocked(self) -> dict[str, Tensor]:
         return {name: p.detach() for name, p in self.student.named_parameters() if p.requires_grad}

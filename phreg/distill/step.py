@@ -1,5 +1,6 @@
 """One training step: forward, backward, the sum over workers, clipping, AdamW."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 from phreg.config import StudentConfig
 from phreg.distill.loss import DistillationLoss, distillation_loss
 from phreg.distill.samples import Batch
+from phreg.distill.skipped import SAMPLES, SkippedStep
 from phreg.distill.workers import Workers
-from phreg.errors import TrainingError
 from phreg.models import Student
 
 
@@ -39,13 +40,14 @@ def training_step(
     settings: StudentConfig,
     workers: Workers,
     step: int,
-) -> StepLosses:
-    """Move the student by the gradient of the mean loss over all workers' crops.
+) -> StepLosses | SkippedStep:
+    """Step number `step` (the first is 1): move the student by the gradient of the mean loss over all
+    workers' crops; or, if loss or gradient is not finite, change neither weights nor optimiser.
 
     Gradients and losses travel in one flat buffer, summed in one collective. DistributedDataParallel
     would overlap that with the backward pass, but it rebuilds its buckets after the first step, which
     changes the order of summation: a resumed run would differ from an undisturbed one in the last bits.
-    Raises `TrainingError`, on all workers alike, if the loss or its gradient is not finite.
+    Whether they are finite is read from the summed buffer, so all workers decide alike.
     """
     optimizer.zero_grad(set_to_none=True)
     loss = batch_loss(student, batch, settings.precision, workers.device)
@@ -58,7 +60,7 @@ def training_step(
     norm = gradient.norm()
     means = StepLosses(cosine, mse, total, norm.item())
     if not torch.isfinite(buffer[-4:-1].sum() + norm):
-        raise _not_finite(step, means, batch, bool(torch.isfinite(losses).all()), workers)
+        return _skipped(step, means, batch, _finite(losses, learning), workers)
     if settings.clip_gradient is not None:
         gradient *= (settings.clip_gradient / (norm + 1e-6)).clamp(max=1)
     for parameter, part in zip(learning, gradient.split([p.numel() for p in learning]), strict=True):
@@ -67,14 +69,14 @@ def training_step(
     return means
 
 
-def _not_finite(
-    step: int, means: StepLosses, batch: Batch, finite_here: bool, workers: Workers
-) -> TrainingError:
-    """Names the crops of the workers whose own loss is not finite; if there are none, those of all."""
+def _finite(losses: Tensor, learning: Sequence[torch.nn.Parameter]) -> bool:
+    """Whether this worker's own losses and gradients are, from before the sum."""
+    own = [losses, *(p.grad for p in learning if p.grad is not None)]
+    return all(bool(torch.isfinite(values).all()) for values in own)
+
+
+def _skipped(step: int, means: StepLosses, batch: Batch, finite_here: bool, workers: Workers) -> SkippedStep:
+    """Names the crops of the workers whose own numbers are not finite; if there are none, those of all."""
     guilty = workers.gather([] if finite_here else batch.keys) or workers.gather(batch.keys)
-    return TrainingError(
-        f"The loss or its gradient is not finite at step {step}",
-        expected="finite numbers",
-        found=f"loss {means.total}, gradient norm {means.grad_norm}; samples {', '.join(guilty[:32])}",
-        remedy="look at these samples; or train with a lower learning_rate, clip_gradient, or float32",
-    )
+    found = f"loss {means.total}, gradient norm {means.grad_norm}"
+    return SkippedStep(step, found, tuple(guilty[:SAMPLES]))

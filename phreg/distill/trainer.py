@@ -4,6 +4,7 @@ Left out on purpose: augmentation (a cached target belongs to its crop), dropout
 eval mode), and DistributedDataParallel (`step.py` says why).
 """
 
+import logging
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from phreg.distill.progress import OnProgress, Pace
 from phreg.distill.result import CURVE, StudentReport, finished_report, publish
 from phreg.distill.samples import Batch, Samples, open_samples
 from phreg.distill.schedule import learning_rate
+from phreg.distill.skipped import SkippedStep
 from phreg.distill.state import TrainingState
 from phreg.distill.step import training_step
 from phreg.distill.stream import train_batches
@@ -23,6 +25,8 @@ from phreg.distill.validation import validate
 from phreg.distill.workers import Workers
 from phreg.models import hub_files
 from phreg.storage import Folder
+
+logger = logging.getLogger(__name__)
 
 
 def train_student(
@@ -35,7 +39,8 @@ def train_student(
 
     Called by every worker of the group alike (by default there is one); only the first writes and
     reports progress. The same job gives the same weights and curve, bit for bit on CPU, however often it
-    is interrupted.
+    is interrupted. Raises `TrainingError`, on every worker alike, if more steps than
+    `training.max_skipped_steps` have no finite loss and gradient, or if the held-out loss is not finite.
     """
     report = finished_report(job, output)
     if report is not None:
@@ -89,10 +94,11 @@ class _Run:
                     self.folder.write(CURVE, state.curve_text.encode())
                     state.save(self.folder)
                 if on_progress is not None and self.workers.leads:
-                    on_progress(pace.at(state.step, last_point(state.curve, "train").total))
+                    on_progress(pace.at(state.step, state.loss, state.skipped.count))
 
     def finish(self) -> StudentReport:
         job, state = self.job, self.state
+        state.check_learnt()
         report = StudentReport(
             name=job.student.name,
             digest=job.digest,
@@ -103,6 +109,7 @@ class _Run:
             train_loss=last_point(state.curve, "train").losses,
             validation_loss=last_point(state.curve, "validation").losses,
             url=self.folder.url,
+            skipped_steps=state.skipped,
         )
         if self.workers.leads:
             files = hub_files(state.student, {"job": job.digest, "targets": job.target_digest})
@@ -118,14 +125,29 @@ class _Run:
         )
         for group in state.optimizer.param_groups:
             group["lr"] = lr
-        losses = training_step(state.student, state.optimizer, batch, settings, self.workers, state.step)
         state.step += 1
-        state.curve.append(CurvePoint(state.step, epoch, "train", lr=lr, **vars(losses)))
+        made = training_step(state.student, state.optimizer, batch, settings, self.workers, state.step)
+        if isinstance(made, SkippedStep):
+            self._skip(made)
+        else:
+            state.curve.append(CurvePoint(state.step, epoch, "train", lr=lr, **vars(made)))
         if self._due(self.job.training.validate_every):
             held_out = validate(
-                state.student, self.held_out, settings.batch_size, settings.precision, self.workers
+                state.student,
+                self.held_out,
+                settings.batch_size,
+                settings.precision,
+                self.workers,
+                state.step,
             )
             state.curve.append(CurvePoint(state.step, epoch, "validation", lr=lr, grad_norm=None, **held_out))
+
+    def _skip(self, step: SkippedStep) -> None:
+        """Count it, on every worker alike. Raises `TrainingError` past the limit."""
+        self.state.skipped += step
+        if self.workers.leads:
+            logger.warning("student %s: skipped step %d: %s", self.job.student.name, step.step, step)
+        self.state.skipped.check_limit(self.job.training.max_skipped_steps, step)
 
     def _due(self, every: int) -> bool:
         return self.state.step % every == 0 or self.state.step == self.plan.total_steps

@@ -5,7 +5,9 @@ from typing import Any
 
 import safetensors.torch
 import timm
+import torch
 from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
 
 from phreg.errors import ModelError
 from phreg.models.architecture import base_architecture, check_stock, vit_arguments
@@ -21,7 +23,7 @@ WEIGHTS_FILE = "model.safetensors"
 def hub_files(model: Backbone, extra: dict[str, Any] | None = None) -> dict[str, bytes]:
     """The two files of a model, by name; `extra` is kept in the config under `phreg`.
 
-    Raises `ModelError` if stock timm would build another network from them.
+    Raises `ModelError` if stock timm would build another network from them, or if a weight is NaN or Inf.
     """
     vit = model.vit
     architecture, arguments = base_architecture(vit), vit_arguments(vit)
@@ -47,10 +49,21 @@ def hub_files(model: Backbone, extra: dict[str, Any] | None = None) -> dict[str,
         "phreg": {"read_out": model.read_out} | (extra or {}),
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in vit.state_dict().items()}
+    _check_finite(weights)
     return {
         CONFIG_FILE: json.dumps(config, indent=2).encode(),
         WEIGHTS_FILE: safetensors.torch.save(weights, metadata={"format": "pt"}),
     }
+
+
+def _check_finite(weights: dict[str, Tensor]) -> None:
+    bad = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise ModelError(
+            "The model has weights that are NaN or Inf, and is not saved",
+            expected="finite weights",
+            found=f"{len(bad)} of {len(weights)} tensors with others: {', '.join(bad[:5])}",
+        )
 
 
 def load_student(uri: str) -> Student:

@@ -97,6 +97,8 @@ def reuse_lines(report: RunReport) -> list[str]:
     ]
     for outcome in report.students:
         trained = "reused" if outcome.report.reused else f"trained for {outcome.report.steps} steps"
+        if outcome.report.skipped_steps.count:
+            trained += f", {outcome.report.skipped_steps}: no finite loss"
         entry = (
             f"version {outcome.registered.version} {'reused' if outcome.registered.reused else 'registered'}"
         )

@@ -24,17 +24,25 @@ def make_job(
     shards: int = 3,
     images: int = 6,
     training: dict | None = None,
+    huge: dict[int, tuple[int, ...]] | None = None,
     **student: object,
 ) -> StudentJob:
-    """A job whose targets are the teacher's own features, shifted: there is something to learn."""
+    """A job whose targets are the teacher's own features, shifted: there is something to learn.
+
+    `huge`: rows of shards whose targets are 1e30: finite, and stored, but no squared error with them is.
+    """
     build, read_out = TEACHERS[family]
     saved = Folder(str(folder / "teacher"))
     for name, data in hub_files(load_backbone(build(IMAGE_SIZE), read_out=read_out)).items():
         saved.write(name, data)
     config = TeacherConfig(model=f"local-dir:{saved.url}", image_size=IMAGE_SIZE, read_out=read_out)
     teacher = load_backbone(config.model, image_size=IMAGE_SIZE, read_out=read_out)
-    store = TargetStore.create(Folder(str(folder / "cache")), make_spec(teacher))
-    refs = [_commit(folder / f"photos-{i:03d}.tar", i, images, teacher, store) for i in range(shards + 1)]
+    encoding = "float32" if huge else "float16"
+    store = TargetStore.create(Folder(str(folder / "cache")), make_spec(teacher, encoding))
+    refs = [
+        _commit(folder / f"photos-{i:03d}.tar", i, images, teacher, store, (huge or {}).get(i, ()))
+        for i in range(shards + 1)
+    ]
     settings = {"name": "a", "targets": "raw", "registers": 2, "batch_size": 2, "learning_rate": 3e-3}
     return StudentJob(
         student=StudentConfig(**(settings | {"final_learning_rate": 1e-3} | student)),
@@ -49,7 +57,7 @@ def make_job(
     )
 
 
-def make_spec(teacher: Backbone) -> TargetSpec:
+def make_spec(teacher: Backbone, encoding: str = "float16") -> TargetSpec:
     return TargetSpec(
         teacher=TeacherIdentity(
             architecture=canonical_json(teacher.architecture).decode(), weights=teacher.weights_digest()
@@ -66,23 +74,26 @@ def make_spec(teacher: Backbone) -> TargetSpec:
         views=1,
         max_shift=0.0,
         seed=0,
-        encoding="float16",
+        encoding=encoding,
     )
 
 
 @torch.no_grad()
-def _commit(path: Path, seed: int, images: int, teacher: Backbone, store: TargetStore) -> ShardRef:
+def _commit(
+    path: Path, seed: int, images: int, teacher: Backbone, store: TargetStore, huge: tuple[int, ...]
+) -> ShardRef:
     shard = read_shard(str(write_shard(path, images, seed)))
     pictures = [decode_image(sample.image) for sample in shard.samples]
     boxes = [center_box(*picture.size) for picture in pictures]
     crops = np.stack([cut(*pair, IMAGE_SIZE) for pair in zip(pictures, boxes, strict=True)])
-    features = teacher(teacher.normalize(torch.from_numpy(crops))).flatten(2).transpose(1, 2)
+    features = teacher(teacher.normalize(torch.from_numpy(crops))).flatten(2).transpose(1, 2).roll(1, dims=1)
+    features[list(huge)] = 1e30
     rows = TargetRows(
         keys=[sample.key for sample in shard.samples],
         crops=np.zeros(images, np.int64),
         boxes=np.array(boxes),
         views=np.zeros((images, 1, 3), np.int64),
-        features=EncodedFeatures.encode(features.roll(1, dims=1).numpy(), "float16"),
+        features=EncodedFeatures.encode(features.numpy(), store.spec.encoding),
     )
     store.commit(shard.name, shard.digest, rows, [])
     return ShardRef(shard.name, shard.url, shard.digest)

@@ -21,12 +21,16 @@ from tests.distill.jobs import IMAGE_SIZE, make_job
 
 def make_step(job: StudentJob, rows: range, workers: Workers) -> tuple[StepLosses, dict[str, torch.Tensor]]:
     """Losses, and all gradients as the optimiser saw them."""
-    store = TargetStore.open(Folder(job.cache_url), job.target_digest)
-    state = TrainingState.fresh(build_student(job, store.spec), job.student)
-    losses = training_step(
-        state.student, state.optimizer, make_rows(job, store, rows), job.student, workers, 0
-    )
+    state, store = make_state(job)
+    batch = make_rows(job, store, rows)
+    losses = training_step(state.student, state.optimizer, batch, job.student, workers, 1)
+    assert isinstance(losses, StepLosses)
     return losses, {n: p.grad for n, p in state.student.named_parameters() if p.grad is not None}
+
+
+def make_state(job: StudentJob) -> tuple[TrainingState, TargetStore]:
+    store = TargetStore.open(Folder(job.cache_url), job.target_digest)
+    return TrainingState.fresh(build_student(job, store.spec), job.student), store
 
 
 def make_rows(job: StudentJob, store: TargetStore, rows: range) -> Batch:
