@@ -1,8 +1,11 @@
 """fsspec file systems, as phreg wants them: no cached listings, absolute local paths, safe in threads."""
 
 import contextlib
+import logging
 import os
+import random
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,20 +13,30 @@ import fsspec
 
 from phreg.errors import StorageError
 from phreg.storage.messages import redacted, shown
+from phreg.storage.s3 import PROTOCOLS, leave_retries_to_botocore, s3_options
+
+BODY_ATTEMPTS = 4
+_BODY_ENDED = ("ClientPayloadError", "IncompleteReadError", "ResponseStreamingError", "AioReadTimeoutError")
+
+logger = logging.getLogger(__name__)
 
 _MEMORY = threading.RLock()  # fsspec's memory files are created in two steps: look, then write
 
 
 def open_fs(url: str, options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
     """The file system, without a cache of listings, and the path in it."""
+    s3 = url.partition("://")[0] in PROTOCOLS
+    settings = s3_options(options or {}) if s3 else {"use_listings_cache": False} | dict(options or {})
     try:
-        fs, root = fsspec.core.url_to_fs(url, **{"use_listings_cache": False} | dict(options or {}))
+        fs, root = fsspec.core.url_to_fs(url, **settings)
     except Exception as error:
         raise StorageError(
             f"Cannot open {shown(url)}",
             expected="a local path or an fsspec URL such as s3://bucket/folder",
             found=redacted(f"{type(error).__name__}: {error}", options or {}).partition("\n")[0][:300],
         ) from None
+    if s3:
+        leave_retries_to_botocore(fs)
     return fs, str(root)
 
 
@@ -45,5 +58,14 @@ def guard(fs: Any) -> contextlib.AbstractContextManager[Any]:
 
 
 def read_object(fs: Any, path: str) -> bytes:
-    data: bytes = fs.cat_file(path)
-    return data
+    """The whole object, asked for again where a connection ended, or fell silent, within the body."""
+    for attempt in range(1, BODY_ATTEMPTS + 1):
+        try:
+            data: bytes = fs.cat_file(path)
+            return data
+        except Exception as error:  # the clients' own classes, by name: none is imported before it is used
+            if type(error).__name__ not in _BODY_ENDED or attempt == BODY_ATTEMPTS:
+                raise
+            logger.debug("reading %s ended early, attempt %d", path, attempt)
+            time.sleep(random.uniform(0.5, 1) * 0.5 * 2**attempt)  # noqa: S311 (no secret)
+    raise AssertionError

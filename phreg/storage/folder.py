@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from phreg.errors import StorageError
+from phreg.errors import ObjectNotFoundError, StorageError
 from phreg.storage.file_systems import absolute_url, guard, is_local, open_fs, read_object
 from phreg.storage.local import TEMPORARY_PREFIX, link, temporary_file
 from phreg.storage.messages import explained, shown, store_code
@@ -78,14 +78,15 @@ class Folder:
     def create(self, path: str, data: bytes) -> bool:
         """Put the whole object unless one is there: of many writers, at most one gets True.
 
-        False means that an object is there. It may be one's own, if a store's answer was lost and the
-        put repeated: who must know compares contents.
+        In an object store all whose data is the very same may get it: an answer can be lost and the put
+        repeated, and then it is one's own object that is in the way.
         """
         for attempt in range(CREATE_ATTEMPTS):
             if self._create_once(path, data):
                 return True
-            if self.exists(path):
-                return False
+            with contextlib.suppress(ObjectNotFoundError):  # removed since
+                if self.exists(path):
+                    return not self.is_local and self.read(path) == data
             time.sleep(0.02 * 2**attempt)
         raise StorageError(
             f"Cannot write {shown(self.url_of(path))}",

@@ -29,7 +29,8 @@ def explained(action: str, url: str, options: Mapping[str, Any] | None = None) -
     except Exception as error:
         if _is_missing(error, action):
             raise _not_found(error, f"Cannot {action} {shown(url)}") from None
-        found = redacted(f"{type(error).__name__}: {error}", options or {})[:300]
+        code = f" ({store_code(error)})" if store_code(error) else ""
+        found = redacted(f"{type(error).__name__}{code}: {error}", options or {})[:300]
         raise StorageError(f"Cannot {action} {shown(url)}", found=found, remedy=_remedy(error, url)) from None
 
 
@@ -74,13 +75,24 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(item)
 
 
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired", "InvalidToken")
+_RENEW = (
+    "renew them in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN) or in the "
+    "profile that gives them, then run the same command again; what is committed is kept"
+)
+
+
 def _remedy(error: Exception, url: str) -> str:
-    name = type(error).__name__
-    if isinstance(error, PermissionError) or "Credential" in name:
+    name, code = type(error).__name__, store_code(error)
+    if code in _EXPIRED:
+        return f"the credentials are past their time: {_RENEW}"
+    if code == "RequestTimeTooSkewed":
+        return "set this machine's clock, then run the same command again"
+    if isinstance(error, PermissionError) or "Credential" in name or code == "400":
         if "://" not in url or url.startswith("file:"):
             return "give this user permission to read and write there, or choose another folder"
         return (
-            "give credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) that may do this"
+            f"give credentials that may do this; if they are temporary, they may be past their time: {_RENEW}"
         )
     if isinstance(error, ConnectionError | TimeoutError) or "Connect" in name or "Timeout" in name:
         return "check the network and AWS_ENDPOINT_URL, then run the same command again"

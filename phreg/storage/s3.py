@@ -1,0 +1,45 @@
+"""How S3 is asked: how long an answer may take, and what is tried again.
+
+botocore's standard mode tries again after 5xx, throttling (503 SlowDown), resets and timeouts, with
+exponential backoff and jitter, and never after a refusal (403). A server that answers nothing is given up
+after `ATTEMPTS` times `read_timeout` and the waits between: about 90 seconds. What a user gives wins: a
+folder's options, fsspec's own configuration (`FSSPEC_S3`), and AWS_RETRY_MODE and AWS_MAX_ATTEMPTS.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec.config
+
+PROTOCOLS = ("s3", "s3a")
+ATTEMPTS = 5
+TIMEOUTS = {"connect_timeout": 5, "read_timeout": 15}  # seconds; reading counts anew with each packet
+
+
+def s3_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options for s3fs: ours, where the user gives none.
+
+    An object is read by one request (`max_concurrency`): pieces of an object that is replaced meanwhile
+    would not fit, and a piece that ends early would leave zeros.
+    """
+    given: dict[str, Any] = {}
+    for protocol in PROTOCOLS:
+        given |= fsspec.config.conf.get(protocol, {})
+    given |= options
+    config = TIMEOUTS | {"retries": _retries()} | dict(given.get("config_kwargs") or {})
+    own = {"use_listings_cache": False, "max_concurrency": 1}
+    return {k: v for k, v in own.items() if k not in given} | dict(options) | {"config_kwargs": config}
+
+
+def leave_retries_to_botocore(fs: Any) -> None:
+    """s3fs would try again what botocore gave up, five times five, and twice that where a body is read."""
+    fs.retries = 1
+
+
+def _retries() -> dict[str, Any]:
+    by_environment = {
+        "AWS_RETRY_MODE": ("mode", "standard"),
+        "AWS_MAX_ATTEMPTS": ("total_max_attempts", ATTEMPTS),
+    }
+    return dict(setting for name, setting in by_environment.items() if not os.environ.get(name))
