@@ -16,6 +16,7 @@ PhregError
 │   ├── CorruptTargetsError    bytes that differ from their commit record
 │   └── MissingTargetsError    no committed targets for a shard or key
 ├── GenerationError        shards that could not be done, after the others were
+├── ClusterError           a Ray cluster that was lost under way
 ├── TrainingError
 └── RegistryError
 """
@@ -108,6 +109,10 @@ class MissingTargetsError(CacheError):
 
 class GenerationError(PhregError):
     """Shards whose targets could not be made; raised after all other shards were done."""
+
+
+class ClusterError(PhregError):
+    """A Ray cluster that was lost under way."""
 
 
 class TrainingError(PhregError):

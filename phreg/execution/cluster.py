@@ -64,7 +64,9 @@ def _own_sigterm() -> Iterator[None]:
 def check_room(resources: Mapping[str, float], what: str) -> None:
     """Raise `ConfigError` unless some node, or one that may be started, is large enough: Ray would wait."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    nodes.append(state.get_max_resources_from_cluster_config() or {})  # of a cluster that grows by itself
+    growing = state.get_cluster_config()  # of a cluster that grows by itself
+    kinds = growing.node_group_configs if growing else []
+    nodes += [dict(kind.resources) for kind in kinds if kind.max_count]  # below 0: without limit
     if any(all(node.get(name, 0) >= each for name, each in resources.items()) for node in nodes):
         return
     largest = {name: max(node.get(name, 0) for node in nodes) for name in resources}

@@ -16,6 +16,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from phreg.errors import GenerationError
 from phreg.execution.cluster import resource_words
+from phreg.execution.head import HeadWatch
 from phreg.execution.work import Failure, Work
 
 Item = TypeVar("Item")
@@ -58,8 +59,8 @@ def run_pool(
 
     `make_actor` asks for an actor, without waiting; those the cluster has no room for yet are used once it
     has. `judge` sees the exception as the actor raised it. The callbacks run in the calling thread. However
-    this ends, all its actors are killed. Raises `GenerationError` if actors cannot be had, and what `judge`
-    calls STOP.
+    this ends, all its actors are killed. Raises `GenerationError` if actors cannot be had, `ClusterError`
+    if the cluster is lost, and what `judge` calls STOP.
     """
     pool = _Pool(Work(items, settings.max_attempts), make_actor, settings, judge, on_result, on_failure)
     try:
@@ -102,6 +103,7 @@ class _Pool(Generic[Item]):
     on_result: Callable[[Item, Any], None]
     on_failure: Callable[[Failure[Item]], None]
     members: list[_Member] = field(default_factory=list)
+    head: HeadWatch = field(default_factory=HeadWatch)
     failed_rounds: int = 0
     failed_start: str = ""
     ask_after: float = 0.0
@@ -109,9 +111,10 @@ class _Pool(Generic[Item]):
 
     def run(self) -> None:
         while self.work.unfinished:
-            self._resize()
+            if self.head.check():
+                self._resize()
+                self._check_enough()
             self._feed()
-            self._check_enough()
             owed = {reference: member for member in self.members for reference in member.references}
             if not owed:
                 time.sleep(POLL_S / 10)

@@ -8,9 +8,11 @@ from ray.exceptions import RayError, RayTaskError
 
 from phreg.errors import PhregError
 from phreg.execution.cluster import check_room
+from phreg.execution.head import HeadWatch
 from phreg.execution.pool import original
 
 Result = TypeVar("Result")
+POLL_S = 1.0  # between looks at the cluster's head; the result is taken at once
 ATTEMPTS = 3  # if worker or node die; an exception of the function's own is not retried
 
 
@@ -20,26 +22,34 @@ def run_remote(
     """`function(*args)` on a node that has room for it. Raises what the function raised.
 
     Torch gets as many threads as the task has CPUs. Results travel through Ray's object store: keep them
-    small. Interrupting the caller cancels the task. Raises `ConfigError` if no node is large enough, and
-    `PhregError` if workers keep dying.
+    small. Whatever interrupts the caller cancels the task. Raises `ConfigError` if no node is large enough,
+    `ClusterError` if the cluster is lost, and `PhregError` if workers keep dying.
     """
+    watch = HeadWatch()
+    watch.wait()
     check_room({"CPU": num_cpus, "GPU": num_gpus}, function.__name__)
     # Ray's own retries would have no end where workers run out of memory.
     task: Any = ray.remote(_call).options(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=0)
     for attempt in range(1, ATTEMPTS + 1):
         reference = task.remote(function, args, max(1, int(num_cpus)))
         try:
-            result: Result = ray.get(reference)
+            result: Result = _awaited(reference, watch)
             return result
         except RayTaskError as error:
             raise original(error) from error
         except RayError as error:
             if attempt == ATTEMPTS:
                 raise _died(function, error) from error
-        except (KeyboardInterrupt, SystemExit):
+        except BaseException:  # Ctrl-C, but also Prefect's own ways of ending a task
             ray.cancel(reference, force=True)
             raise
     raise AssertionError("unreachable")
+
+
+def _awaited(reference: Any, watch: HeadWatch) -> Any:
+    while not ray.wait([reference], timeout=POLL_S)[0]:
+        watch.check()
+    return ray.get(reference)
 
 
 def _call(function: Callable[..., Result], args: tuple[Any, ...], threads: int) -> Result:

@@ -1,5 +1,6 @@
 """Target generation on a cluster: a pool of actors, each with the teacher, a shard at a time."""
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def generate_targets(
     tally = _Tally(urls, set(store.shards()), on_progress)
     with connect(address):
         failures = run_pool(
-            urls,
+            _in_own_order(urls),
             _actor_maker(teacher, store, generation),
             _settings(generation),
             judge=judge,
@@ -121,6 +122,12 @@ def generate_targets(
         failed=tuple((shard_name(failure.item), str(failure.error)) for failure in failures),
         seconds=tally.seconds,
     )
+
+
+def _in_own_order(urls: Sequence[str]) -> list[str]:
+    """Another order each time: two runs on one cache, started together, would do each shard twice if both
+    took them in the same one. So they meet only now and then, and skip what the other has committed."""
+    return random.SystemRandom().sample(urls, len(urls))
 
 
 def judge(error: Exception) -> OnError:

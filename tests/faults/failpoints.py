@@ -72,14 +72,15 @@ class Failpoints:
         self._write([*plan, fields | {"error": error, "problem": problem}])
         return name
 
-    def labels(self, function: str = COMPUTE) -> list[str]:
-        """The labels of all passes of a function so far, in their order."""
+    def labels(self, function: str = COMPUTE, pid: int | None = None) -> list[str]:
+        """The labels of all passes of a function so far (those of one process), in their order."""
         try:
             lines = (self.folder / "passes").read_text().splitlines()
         except FileNotFoundError:
             return []
-        passes = [line.partition("\t") for line in lines]
-        return [label for passed, _, label in passes if passed == function]
+        passes = [line.split("\t", 2) for line in lines]
+        of_function = [(int(by), label) for passed, by, label in passes if passed == function]
+        return [label for by, label in of_function if pid in (None, by)]
 
     def repeated(self, function: str = COMPUTE) -> int:
         """How many passes were made beyond one for each label."""

@@ -87,7 +87,7 @@ def note(function, label, points):
 
     0 where this one does not match. The lock makes the numbers unique, and so what happens at one of them.
     """
-    passed = f"{function}\t{label}\n"
+    passed = f"{function}\t{os.getpid()}\t{label}\n"
     with Path(PLAN).with_name("passes").open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
@@ -101,7 +101,7 @@ def needs_counts(points):
 
 
 def count(point, passes):
-    return sum(point["match"] in line.rstrip("\n").partition("\t")[2] for line in passes)
+    return sum(point["match"] in line.rstrip("\n").split("\t", 2)[2] for line in passes)
 
 
 def is_due(point, count):
