@@ -6,22 +6,21 @@ input, nothing was started; 130 interrupted.
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
 
 from phreg.cli import cache, demo, inspect, pack, registry, run, table, world
+from phreg.cli.interrupts import INTERRUPTED, take_signals
 from phreg.errors import PhregError
 
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, USAGE = 0, 1, 2
 Command = Callable[[argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts without it
-    signal.signal(signal.SIGTERM, _interrupt)  # a terminated run cleans up as Ctrl-C does
+    take_signals()
     command: Command = options.command
     try:
         return command(options)
@@ -48,8 +47,3 @@ def build_parser() -> argparse.ArgumentParser:
     for module in (run, table, demo, pack, inspect, cache, registry, world):
         module.add(commands)
     return parser
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    """By way of SIGINT, which Ray's compiled code knows how to end on."""
-    signal.raise_signal(signal.SIGINT)

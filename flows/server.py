@@ -1,0 +1,115 @@
+"""Prefect's API for a flow that a user started by hand: the server they named, or a temporary one.
+
+Prefect would start its temporary server by itself, but only when first asked, in whatever thread, in the
+terminal's process group, on a port that another run may take meanwhile, and it would outlive a killed run.
+"""
+
+import atexit
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import prefect
+from prefect.client.orchestration import get_client
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+    get_current_settings,
+)
+
+from flows import leash
+from phreg.errors import ConfigError, PhregError
+
+POLL_S = 0.1
+ANSWER_S = 5.0  # for a health check; a machine under load may take as long
+_TEMPORARY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+
+
+def ensure_server() -> None:
+    """See to a Prefect API, once a process. Raises `ConfigError` if the one named does not answer, and
+    `PhregError` if a temporary one does not start in time."""
+    if PREFECT_API_URL.value():
+        _check_named(PREFECT_API_URL.value())
+    elif PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+        TemporaryServer().start()
+    else:
+        raise ConfigError(
+            "No Prefect API is named, and a temporary one is not allowed",
+            expected="PREFECT_API_URL, or PREFECT_SERVER_ALLOW_EPHEMERAL_MODE=true",
+            remedy="see `prefect config view` for the profile in use",
+        )
+
+
+def _check_named(url: str) -> None:
+    with get_client(sync_client=True, httpx_settings={"timeout": 4 * ANSWER_S}) as client:
+        error = client.api_healthcheck()
+    if error is not None:
+        raise ConfigError(
+            f"Prefect's API at {url} does not answer",
+            expected="a running Prefect server",
+            found=f"{type(error).__name__}: {error}",
+            remedy="start it, or leave PREFECT_API_URL unset for a temporary one (`prefect config view`)",
+        )
+
+
+class TemporaryServer(SubprocessASGIServer):
+    """The one that all of Prefect finds, as it is asked for once before it is needed."""
+
+    def start(self, timeout: int | None = None) -> None:
+        if self.running:
+            return
+        limit = timeout or PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
+        deadline, attempts = time.monotonic() + limit, 0
+        self.running = True
+        atexit.register(self.stop)
+        try:
+            while not self._answers():
+                if time.monotonic() > deadline:
+                    raise _slow(limit, attempts)
+                if self.server_process is None or self.server_process.poll() is not None:
+                    # It may end by itself: two that start at once set up their common database at once.
+                    attempts += 1
+                    self.server_process = self._launch()
+                time.sleep(POLL_S)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        with _listening() as (listener, self.port):
+            arguments = ["uvicorn", "--app-dir", str(Path(prefect.__file__).parent), "--factory"]
+            arguments += ["prefect.server.api.server:create_app", "--fd", str(listener.fileno())]
+            arguments += ["--log-level", "error", "--lifespan", "on"]
+            settings = get_current_settings().to_environment_variables(exclude_unset=True)
+            return leash.start(arguments, os.environ | _TEMPORARY | settings, pass_fds=(listener.fileno(),))
+
+    def _answers(self) -> bool:
+        if self.server_process is None:
+            return False
+        try:
+            return httpx.get(f"{self.api_url}/health", timeout=ANSWER_S).is_success
+        except httpx.HTTPError:
+            return False
+
+
+@contextmanager
+def _listening() -> Iterator[tuple[socket.socket, int]]:
+    """A socket on loopback and its port, ours until it is passed on: no other run can get it in between."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener, listener.getsockname()[1]
+
+
+def _slow(seconds: float, attempts: int) -> PhregError:
+    return PhregError(
+        f"Prefect's temporary server did not start within {seconds:g} s",
+        found=f"{attempts} attempts" if attempts > 1 else "",
+        remedy="allow more with PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, or name a running server "
+        "in PREFECT_API_URL; then run the same command again",
+    )
