@@ -5,11 +5,10 @@ Hostile input is expected. Nothing is unpacked to disk, and members are slices o
 
 import io
 import re
-import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from phreg.data.tar import scan_tar
+from phreg.data.tar import Member, scan_tar
 from phreg.data.urls import shard_name
 from phreg.errors import ShardError
 from phreg.fingerprint import digest_bytes
@@ -20,7 +19,9 @@ IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"
 MAX_KEY_BYTES = 1024
 _KEY = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")  # WebDataset's: folder and base name to the first dot
 _META = re.compile(r"__[^/]*__($|/)")  # members that WebDataset keeps for itself
-_UNSAFE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # control characters, and names that are not UTF-8
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+)  # control characters, bytes that are not UTF-8
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,7 @@ def read_shard(url: str) -> Shard:
     """
     data = read_url(url)
     images, quarantined = _group(scan_tar(io.BytesIO(data), url), url)
-    samples = (
-        Sample(key, data[member.offset_data : member.offset_data + member.size]) for key, member in images
-    )
+    samples = (Sample(key, data[member.start : member.start + member.size]) for key, member in images)
     return Shard(shard_name(url), url, digest_bytes(data), tuple(samples), tuple(quarantined))
 
 
@@ -72,13 +71,13 @@ def count_samples(url: str) -> int:
 @dataclass
 class _Key:
     name: str
-    images: list[tarfile.TarInfo] = field(default_factory=list)
+    images: list[Member] = field(default_factory=list)
     extensions: list[str] = field(default_factory=list)
     problem: str = ""
 
-    def add(self, member: tarfile.TarInfo, extension: str) -> None:
+    def add(self, member: Member, extension: str) -> None:
         self.extensions.append(extension)
-        if not member.isreg() or member.sparse is not None:
+        if member.kind != "file":
             self.problem = self.problem or f"{_shown(member.name)} is a link, a device or a sparse file"
         elif extension in IMAGE_EXTENSIONS:
             self.images.append(member)
@@ -91,16 +90,19 @@ class _Key:
         return f"{found} among its files ({', '.join(_shown(name) for name in self.extensions[:8])})"
 
 
-def _group(
-    members: Iterable[tarfile.TarInfo], url: str
-) -> tuple[list[tuple[str, tarfile.TarInfo]], list[Quarantined]]:
+def _group(members: Iterable[Member], url: str) -> tuple[list[tuple[str, Member]], list[Quarantined]]:
     """Samples as (key, image member), and quarantined keys, both in the shard's order."""
     keys: dict[str, _Key] = {}
     quarantined: list[Quarantined] = []
     last = None
     for member in members:
+        if (
+            len(member.name) > MAX_KEY_BYTES and member.kind != "folder"
+        ):  # the pattern takes its square in time
+            quarantined.append(Quarantined(_shown(member.name), _name_problem(member.name)))
+            continue
         match = _KEY.match(member.name)
-        if member.isdir() or match is None or _META.match(member.name):
+        if member.kind == "folder" or match is None or _META.match(member.name):
             continue  # as WebDataset does
         if problem := _name_problem(member.name):
             quarantined.append(Quarantined(_shown(match[1]), problem))
