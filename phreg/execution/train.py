@@ -6,16 +6,19 @@ folder, none of it through Ray.
 
 import os
 import tempfile
-import threading
+from collections.abc import Callable
 from typing import Any
 
+import ray
 import torch
-from ray import cluster_resources
 from ray._private.state import state  # as Ray Train itself does
-from ray.train import get_context
-from ray.train.backend import Backend
-from ray.train.torch import TorchConfig, get_device
+from ray._raylet import RAY_NODE_ID_KEY  # type: ignore[attr-defined]  # compiled
+from ray.exceptions import RayError
+from ray.train import TrainingFailedError, get_context
+from ray.train.torch import get_device
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.constants import get_env_vars_to_propagate
+from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2.api.callback import RayTrainCallback, UserCallback
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
@@ -29,6 +32,7 @@ from phreg.errors import ConfigError
 from phreg.execution.cluster import connect
 from phreg.execution.failures import explained
 from phreg.execution.mailbox import Mailbox
+from phreg.execution.worker_groups import alone, together
 from phreg.storage import Folder
 
 POLL_S = 0.25  # the controller's own 2 s would be a third of a short job
@@ -64,30 +68,36 @@ def distil(
 
 
 def _fit(job: StudentJob, output: Folder, on_progress: OnProgress | None) -> StudentReport:
-    """Run Ray Train in a thread: `fit` blocks, and from the main thread it would take over Ctrl-C."""
-    mailbox, outcome = Mailbox.open(), _Outcome()
-    with tempfile.TemporaryDirectory(prefix="phreg-ray-train-", ignore_cleanup_errors=True) as scratch:
-        trainer = _trainer(job, output, mailbox, scratch)
-        thread = threading.Thread(target=outcome.run, args=(trainer,), daemon=True)
-        thread.start()
-        try:
-            _follow(thread, mailbox, on_progress)
-        finally:
-            mailbox.close()
-    return outcome.report(job)
+    mailbox = Mailbox.open()
+    try:
+        with tempfile.TemporaryDirectory(prefix="phreg-ray-train-", ignore_cleanup_errors=True) as scratch:
+            trainer = _trainer(job, output, mailbox, scratch)
+            trainer.while_waiting = _follower(mailbox, on_progress)
+            report: StudentReport = trainer.fit().return_value  # type: ignore[attr-defined]  # v2's has one
+            trainer.while_waiting()
+            return report
+    except (RayError, TrainingFailedError) as error:
+        raise explained(job, error) from error
+    finally:
+        mailbox.free_place()
+        mailbox.close()
 
 
-def _follow(thread: threading.Thread, mailbox: Mailbox, on_progress: OnProgress | None) -> None:
+def _follower(mailbox: Mailbox, on_progress: OnProgress | None) -> Callable[[], None]:
+    """Tells what is new in the mailbox, each time it is called."""
     shown = None
-    while thread.is_alive():
-        thread.join(POLL_S)
+
+    def follow() -> None:
+        nonlocal shown
         latest = mailbox.latest()
         if on_progress is not None and latest is not None and latest != shown:
             on_progress(latest)
             shown = latest
 
+    return follow
 
-def _trainer(job: StudentJob, output: Folder, mailbox: Mailbox, scratch: str) -> TorchTrainer:
+
+def _trainer(job: StudentJob, output: Folder, mailbox: Mailbox, scratch: str) -> "_Trainer":
     def work() -> Any:  # a closure travels past the controller unopened, `train_loop_config` not
         return _work(job, output, mailbox)
 
@@ -96,7 +106,7 @@ def _trainer(job: StudentJob, output: Folder, mailbox: Mailbox, scratch: str) ->
     backend = "nccl" if training.gpus_per_worker >= 1 else "gloo"
     return _Trainer(
         work,
-        torch_config=_alone() if training.workers == 1 else TorchConfig(backend=backend),
+        torch_config=alone() if training.workers == 1 else together(backend),
         scaling_config=ScalingConfig(
             num_workers=training.workers,
             use_gpu=training.gpus_per_worker > 0,
@@ -108,18 +118,39 @@ def _trainer(job: StudentJob, output: Folder, mailbox: Mailbox, scratch: str) ->
             failure_config=FailureConfig(
                 max_failures=training.max_failures, controller_failure_limit=training.max_failures
             ),
-            callbacks=[_stop_at_mistakes()],
+            callbacks=[_stop_at_mistakes(), mailbox.keep_place()],  # type: ignore[list-item]  # takes both
             logging_config=LoggingConfig(log_level="CRITICAL"),  # all is in Ray's own log files
         ),
     )
 
 
 class _Trainer(TorchTrainer):
-    """Ray Train's, less an actor that asks the dashboard every second whether the controller lives.
+    """Ray Train's, but for two things.
 
-    A local cluster has no dashboard, so it would complain every second. It is there to free a dead
-    controller's placement group; without it that is done when the driver ends.
+    It waits for its controller in steps, with `while_waiting` between them: in the main thread, where Ctrl-C
+    arrives as everywhere else, and with no thread that could still call Ray when the connection is shut.
+    An error out of the waiting, such as Ctrl-C, ends the controller, and Ray its workers with it.
+
+    And it has no actor that asks the dashboard every second whether the controller lives: a local cluster
+    has no dashboard. That actor would free a dead controller's placement group; see `Mailbox.free_place`.
     """
+
+    while_waiting: Callable[[], None]
+
+    def _initialize_and_run_controller(self, **parts: Any) -> Any:
+        here = {RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
+        environment = {"env_vars": get_env_vars_to_propagate()}
+        actor = ray.remote(num_cpus=0, label_selector=here, runtime_env=environment)(TrainController)
+        controller: Any = actor.remote(**parts)
+        try:
+            finished = controller.run.remote()
+            while not ray.wait([finished], timeout=POLL_S)[0]:
+                self.while_waiting()
+            ray.get(finished)
+            return ray.get(controller.get_result.remote())
+        except BaseException:
+            ray.kill(controller)
+            raise
 
     def _create_default_callbacks(self) -> list[RayTrainCallback]:
         callbacks = super()._create_default_callbacks()
@@ -132,39 +163,6 @@ def _work(job: StudentJob, output: Folder, mailbox: Mailbox) -> StudentReport:
     context = get_context()
     workers = Workers(context.get_world_rank(), context.get_world_size(), get_device())
     return train_student(job, output, workers, mailbox.send)
-
-
-class _Outcome:
-    """What `fit` gave or raised."""
-
-    def __init__(self) -> None:
-        self._result: Any = None  # v2's, whatever Ray's annotations say
-        self._error: Exception | None = None
-
-    def run(self, trainer: TorchTrainer) -> None:
-        try:
-            self._result = trainer.fit()
-        except Exception as error:
-            self._error = error
-
-    def report(self, job: StudentJob) -> StudentReport:
-        if self._result is not None:
-            return self._result.return_value
-        raise explained(job, self._error)
-
-
-def _alone() -> TorchConfig:
-    """For a single worker: no process group, whose store would listen on all of the machine's addresses.
-
-    Made here, as the class below, so that it travels by value.
-    """
-
-    class Alone(TorchConfig):
-        @property
-        def backend_cls(self) -> type[Backend]:
-            return Backend
-
-    return Alone(backend="gloo")
 
 
 def _stop_at_mistakes() -> UserCallback:
@@ -194,7 +192,7 @@ def _resources(job: StudentJob) -> dict[str, float]:
 
 def _check_resources(job: StudentJob) -> None:
     """Without this, workers that fit nowhere would be waited for, a minute at a time."""
-    there = state.get_max_resources_from_cluster_config() or cluster_resources()  # the former: autoscaled
+    there = state.get_max_resources_from_cluster_config() or ray.cluster_resources()  # the former: autoscaled
     for name, each in _resources(job).items():
         if each * job.training.workers > there.get(name, 0):
             raise ConfigError(

@@ -13,7 +13,7 @@ import ray
 from phreg.distill.job import StudentJob
 from phreg.distill.progress import StudentProgress
 from phreg.distill.result import finished_report
-from phreg.errors import ConfigError, ContentMismatchError
+from phreg.errors import ConfigError, ContentMismatchError, TrainingError
 from phreg.execution.train import distil
 from phreg.models import load_student
 from phreg.storage import Folder
@@ -57,13 +57,17 @@ def outcome(job: StudentJob, output: Path) -> dict[str, bytes]:
 
 
 def training_workers() -> list[int]:
+    return processes("RayTrainWorker")
+
+
+def processes(title: str) -> list[int]:
     """Process ids, of this test's own Ray."""
     import psutil  # Ray brings it, and only makes it importable
 
     found = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):  # a zombie's too
-            if "RayTrainWorker" in " ".join(process.cmdline()):
+            if title in " ".join(process.cmdline()):
                 found.append(process.pid)
     return found
 
@@ -95,6 +99,19 @@ def test_an_interrupted_driver_stops_its_workers(job: StudentJob, tmp_path: Path
         time.sleep(0.2)
     assert not training_workers()
     assert finished_report(job, Folder(str(tmp_path))) is None
+
+
+def test_a_killed_controller_frees_the_place_of_its_workers(job: StudentJob, tmp_path: Path) -> None:
+    """All CPUs are theirs: the next training, in the same Ray, would wait for them for ever."""
+
+    def kill_controller(progress: StudentProgress) -> None:
+        for pid in processes("TrainController"):
+            os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(TrainingError, match="run the same command again"):
+        distil(job, str(tmp_path), on_progress=kill_controller)
+    report = distil(job, str(tmp_path))
+    assert report.steps == STEPS
 
 
 def test_a_clip_student_has_the_value_read_out(job: StudentJob, undisturbed: Path) -> None:

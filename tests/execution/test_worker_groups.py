@@ -1,4 +1,4 @@
-"""What a student's only worker opens to the network: nothing."""
+"""What training workers open to the network: nothing."""
 
 import contextlib
 from pathlib import Path
@@ -12,8 +12,11 @@ from phreg.execution.train import distil
 from tests.distill.jobs import make_job
 
 
-def test_a_lone_worker_opens_no_port_to_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch's process group, which one worker does not need, listens on all addresses."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_open_no_port_to_the_network(
+    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's process group listens on all addresses, unless it is given a socket of ours."""
     psutil = pytest.importorskip("psutil")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     open_ports: set[str] = set()
@@ -26,7 +29,8 @@ def test_a_lone_worker_opens_no_port_to_the_network(tmp_path: Path, monkeypatch:
                     open_ports.update(s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN)
 
     with connect():
-        report = distil(make_job(tmp_path, epochs=10), str(tmp_path / "output"), on_progress=look)
+        job = make_job(tmp_path, epochs=10, training={"workers": workers})
+        report = distil(job, str(tmp_path / "output"), on_progress=look)
     assert report.steps > 0
-    assert open_ports  # it was seen at work
-    assert not open_ports & {"0.0.0.0", "::"}
+    assert open_ports  # they were seen at work
+    assert open_ports <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
