@@ -15,7 +15,7 @@ from phreg.data.tar_header import (
     Header,
     HeaderError,
     Kind,
-    gnu_name,
+    extended_records,
     parse_header,
     pax_records,
 )
@@ -71,16 +71,14 @@ class _Reader:
             yield member
 
     def _member(self, block: bytes) -> Member:
-        place, own, name = self.place, dict[str, str](), ""
+        place, own = self.place, dict[str, str]()
         header = parse_header(block)
         while header.type in EXTENDED:
             data, place = self._extended(header, place)
             if header.type == b"g":
                 self.for_all |= pax_records(data)
-            elif header.type == b"L":
-                name = name or gnu_name(data)
-            elif header.type != b"K":
-                own = pax_records(data) | own  # of two, the first holds, as for tarfile
+            else:
+                own = extended_records(header.type, data) | own  # of two, the first holds, as for tarfile
             header = parse_header(self._block(place))
         if "size" in self.for_all:
             raise HeaderError("a size for all members")
@@ -89,8 +87,7 @@ class _Reader:
         records = self.for_all | own
         # pax writes a sparse file as a plain one, whose data is not the file's.
         sparse = "GNU.sparse.map" in records or "GNU.sparse.name" in records
-        shown = name or records.get("GNU.sparse.name") or records.get("path", "").rstrip("/") or header.name
-        return Member(shown, "other" if sparse else header.kind, start, size)
+        return Member(header.full_name(records), "other" if sparse else header.kind, start, size)
 
     def _extended(self, header: Header, place: int) -> tuple[bytes, int]:
         """The data of an extended header at a place, and the place behind it."""

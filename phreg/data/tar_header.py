@@ -15,6 +15,7 @@ EXTENDED = b"xXgLK"
 
 Kind = Literal["file", "folder", "other"]
 _READ = (b"path", b"size", b"GNU.sparse.name")
+_LONG_NAME = "GNU.name"
 _OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
 _LENGTH = re.compile(rb"(\d{1,9}) ")
 
@@ -44,6 +45,16 @@ class Header:
             raise HeaderError(f"a size of {text[:20]!r}")
         return int(text)
 
+    def full_name(self, records: dict[str, str]) -> str:
+        """The name that extended headers give, or the header's own."""
+        for key in (_LONG_NAME, "GNU.sparse.name", "path"):
+            if key in records:
+                name = records[key].rstrip("/") if key == "path" else records[key]
+                if not name and self.kind != "folder":
+                    raise HeaderError("an empty name")
+                return name
+        return self.name
+
 
 def parse_header(block: bytes) -> Header:
     """Raises `HeaderError`."""
@@ -61,9 +72,11 @@ def parse_header(block: bytes) -> Header:
     )
 
 
-def gnu_name(data: bytes) -> str:
-    """A name from the data of an `L` header."""
-    return _text(data)
+def extended_records(kind: bytes, data: bytes) -> dict[str, str]:
+    """What the data of an extended header says of the next member."""
+    if kind == b"K":  # where a link points
+        return {}
+    return {_LONG_NAME: _text(data)} if kind == b"L" else pax_records(data)
 
 
 def pax_records(data: bytes) -> dict[str, str]:

@@ -112,13 +112,13 @@ BASES = (tar_of((1300, 40, 512, 0)), tar_of((30, 600), tarfile.GNU_FORMAT, "n" *
 
 @FUZZ
 @given(
-    st.sampled_from(BASES),
+    st.integers(0, len(BASES) - 1),
     st.lists(st.tuples(st.integers(0, 12_000), st.integers(0, 255)), min_size=1, max_size=4),
     st.booleans(),
 )
-def test_mutated_tars_agree_with_tarfile(base: bytes, changes: list[tuple[int, int]], reseal: bool) -> None:
-    """Where both read a tar, they find the same members in the same places."""
-    data = bytearray(base)
+def test_mutated_tars_agree_with_tarfile(base: int, changes: list[tuple[int, int]], reseal: bool) -> None:
+    """Where both read a tar, they find the same members in the same places, up to where tarfile stops."""
+    data = bytearray(BASES[base])
     for place, value in changes:
         data[place % len(data)] = value
     mutated = bytes(data)
@@ -135,4 +135,5 @@ def test_mutated_tars_agree_with_tarfile(base: bytes, changes: list[tuple[int, i
             theirs = [(m.name, m.offset_data, m.size) for m in tar if m.isreg() and m.sparse is None]
     except Exception:
         return  # its own exceptions on hostile bytes are why we read tars ourselves
-    assert [(m.name, m.start, m.size) for m in ours if m.kind == "file"] == theirs
+    found = [(m.name, m.start, m.size) for m in ours if m.kind == "file"]
+    assert theirs == found[: len(theirs)]  # it ends without a word at fields that we do not read
