@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from phreg.data import decode_image
+from phreg.data import decode, decode_image
 from phreg.data.decode import MAX_PIXELS
 from phreg.errors import SampleError
 from tests.helpers import jpeg_bytes, make_image
@@ -92,6 +92,24 @@ def test_transparency_lies_on_white() -> None:
         ("RGBA", (0, 0, 0, 255), 0),
     ]:
         np.testing.assert_array_equal(pixels(encoded(Image.new(mode, (4, 4), colour)))[2, 2], (seen,) * 3)
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "P", "I;16", "key"])
+def test_large_images_are_converted_by_strips_to_the_same_pixels(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (23, 17, 4), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    data = {
+        "RGBA": lambda: encoded(image),
+        "LA": lambda: encoded(image.convert("LA")),
+        "P": lambda: encoded(image.convert("RGB").quantize(16), transparency=bytes(range(0, 256, 16))),
+        "I;16": lambda: encoded(Image.fromarray(noise[..., 0].astype(np.uint16) * 257)),
+        "key": lambda: encoded(image.convert("RGB"), transparency=tuple(noise[3, 3, :3].tolist())),
+    }[kind]()
+    whole = pixels(data)
+    monkeypatch.setattr(decode, "STRIP_PIXELS", 5 * 17)
+    np.testing.assert_array_equal(pixels(data), whole)
 
 
 @pytest.mark.parametrize(("mode", "value"), [("L", 7), ("RGB", (1, 2, 3)), ("P", 0)])
