@@ -1,12 +1,11 @@
 """The commit record of a shard's targets. Its presence is the only proof that they are complete."""
 
-import json
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, StringConstraints, ValidationError
 
 from phreg.errors import CacheError, CorruptTargetsError
-from phreg.fingerprint import canonical_json, digest_json
+from phreg.sealed import seal, unseal
 from phreg.types import Quarantined
 
 MAX_NAME_BYTES = 220  # with the attempt it must fit a file system's 255
@@ -46,24 +45,19 @@ class CommitRecord(BaseModel):
 
     def to_json(self) -> Json:
         """Canonical JSON with a checksum of its own."""
-        fields = self.model_dump(mode="json")
-        return canonical_json(fields | {"checksum": digest_json(fields)})
+        return seal(self.model_dump(mode="json"))
 
     @classmethod
     def from_json(cls, data: Json, shard: str, url: str) -> Self:
         """Raises `CorruptTargetsError` unless this is a whole record of this shard."""
         try:
-            fields = json.loads(data)
-            checksum = fields.pop("checksum")
-            record = cls.model_validate(fields)
+            record = cls.model_validate(unseal(data))
         except ValidationError as error:
             detail = error.errors()[0]
             where = ".".join(str(part) for part in detail["loc"])
             raise _corrupt_record(url, f"{where}: {detail['msg']}") from None
-        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-            raise _corrupt_record(url, f"{len(data)} bytes that are no JSON object with a checksum") from None
-        if digest_json(fields) != checksum:
-            raise _corrupt_record(url, "a content that differs from its own checksum")
+        except ValueError as error:
+            raise _corrupt_record(url, f"{len(data)} bytes: {error}") from None
         if record.shard != shard:
             raise _corrupt_record(url, f"the record of another shard, {record.shard!r}")
         return record

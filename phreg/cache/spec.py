@@ -68,14 +68,6 @@ class TargetSpec(_Frozen):
         return spec
 
 
-def check_same_spec(data: bytes, spec: TargetSpec, url: str) -> None:
-    """Raise `SpecMismatchError`, naming the fields that differ, unless `data` is this spec's JSON."""
-    if data == spec.to_json():
-        return
-    fields = differing_fields(data, spec)
-    raise _altered(url, spec.digest, "; ".join(fields) or "other bytes that mean the same")
-
-
 def differing_fields(data: bytes, spec: TargetSpec) -> list[str]:
     """`field: ours here, theirs there` for each field of a `spec.json` that is not this spec's."""
     try:
@@ -101,5 +93,5 @@ def _altered(url: str, digest: str, found: str) -> SpecMismatchError:
         f"{url} is not the target spec that its folder is named after",
         expected=f"the spec with digest {digest}",
         found=found,
-        remedy="put the file back as it was, or remove the folder: the next run makes its targets anew",
+        remedy="run the config that made these targets again: it puts the file right and keeps the targets",
     )

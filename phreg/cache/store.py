@@ -5,6 +5,7 @@
                       shards/<shard>.json        written last, by create: the commit
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from typing import TypeVar
 
 from phreg.cache.records import CommitRecord, ObjectDigest, check_shard_name, make_anew
 from phreg.cache.rows import TargetRows
-from phreg.cache.spec import TargetSpec, check_same_spec
+from phreg.cache.spec import TargetSpec, differing_fields
 from phreg.cache.zarr_group import rows_from_objects, rows_to_objects
 from phreg.errors import (
     CacheError,
@@ -30,6 +31,8 @@ from phreg.types import Quarantined
 REQUESTS_AT_ONCE = 8
 COMMIT_ATTEMPTS = 3  # more than one only if the winner's record is discarded at the same moment
 
+logger = logging.getLogger(__name__)
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -43,10 +46,18 @@ class TargetStore:
 
     @classmethod
     def create(cls, cache: Folder, spec: TargetSpec) -> "TargetStore":
-        """Open the store of this spec, made if need be. Raises `SpecMismatchError` on an altered one."""
+        """Open the store of this spec, made if need be.
+
+        A `spec.json` that was damaged or altered is put right, and the log says so: the folder's name
+        is the digest of its content, so it can only be this.
+        """
         store = cls(cache, spec)
         if not store.folder.create("spec.json", spec.to_json()):
-            check_same_spec(store.folder.read("spec.json"), spec, store.folder.url_of("spec.json"))
+            there = store.folder.read("spec.json")
+            if there != spec.to_json():
+                found = "; ".join(differing_fields(there, spec)) or "other bytes that mean the same"
+                logger.warning("%s was altered (%s): put right", store.folder.url_of("spec.json"), found)
+                store.folder.write("spec.json", spec.to_json())
         return store
 
     @classmethod

@@ -1,6 +1,6 @@
 """The finished student: its files, and the record that commits them."""
 
-import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -9,10 +9,13 @@ from phreg.distill.job import StudentJob
 from phreg.distill.skipped import NONE_SKIPPED, SkippedSteps
 from phreg.errors import ObjectNotFoundError
 from phreg.fingerprint import digest_bytes
+from phreg.sealed import seal, unseal
 from phreg.storage import Folder
 
 RESULT = "result.json"
 CURVE = "curve.jsonl"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,31 @@ def publish(
         "report": asdict(report),
         "files": {path: digest_bytes(data) for path, data in files.items()},
     }
-    folder.write(RESULT, json.dumps(record, indent=2).encode())
+    folder.write(RESULT, seal(record))
 
 
 def finished_report(job: StudentJob, output: Folder) -> StudentReport | None:
-    """The report of a job whose record and files are all there and whole; otherwise there is work to do."""
+    """The report of a job whose record and files are all there and whole; otherwise there is work to do:
+    what is damaged is named in the log, and made anew from the last checkpoint."""
     folder = job.folder(output)
     try:
-        record: dict[str, Any] = json.loads(folder.read(RESULT))
+        record = unseal(folder.read(RESULT), older=True)
         report = StudentReport.from_plain(record["report"])
-        whole = all(digest_bytes(folder.read(path)) == digest for path, digest in record["files"].items())
-    except (ObjectNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        damaged = [path for path, digest in record["files"].items() if not _is_whole(folder, path, digest)]
+    except ObjectNotFoundError:
         return None
-    if not whole or report.digest != job.digest:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        logger.warning("%s is damaged (%s); the student is finished anew", folder.url_of(RESULT), error)
+        return None
+    for path in damaged:
+        logger.warning("%s is damaged or gone; the student is finished anew", folder.url_of(path))
+    if damaged or report.digest != job.digest:
         return None
     return replace(report, name=job.student.name, reused=True, url=folder.url)
+
+
+def _is_whole(folder: Folder, path: str, digest: str) -> bool:
+    try:
+        return digest_bytes(folder.read(path)) == digest
+    except ObjectNotFoundError:
+        return False

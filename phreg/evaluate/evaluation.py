@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from phreg.cache import TargetStore
 from phreg.config import EvaluationConfig
-from phreg.errors import ObjectNotFoundError
 from phreg.evaluate.evaluator import measurements
 from phreg.evaluate.held_out import held_out, held_out_shards
-from phreg.fingerprint import canonical_json, digest_json
+from phreg.fingerprint import digest_json
 from phreg.models import Backbone
+from phreg.sealed import read_sealed, seal
 from phreg.storage import Folder
 
 FORMAT_VERSION = 1  # raise it when the same model would measure otherwise
@@ -70,7 +70,7 @@ def evaluate_model(
         forward_passes=found.forward_passes,
     )
     if folder is not None:
-        folder.write(f"{digest}.json", canonical_json(evaluation.model_dump(mode="json")))
+        folder.write(f"{digest}.json", seal(evaluation.model_dump(mode="json")))
     return evaluation
 
 
@@ -108,8 +108,9 @@ def model_identity(backbone: Backbone) -> dict[str, Any]:
 
 def _stored(folder: Folder, digest: str) -> Evaluation | None:
     """The evaluation stored under a digest. One that cannot be read is measured again, and replaced."""
+    fields = read_sealed(folder, f"{digest}.json")
     try:
-        evaluation = Evaluation.model_validate_json(folder.read(f"{digest}.json"))
-    except (ObjectNotFoundError, ValidationError):
+        evaluation = Evaluation.model_validate(fields)
+    except ValidationError:
         return None
     return evaluation if evaluation.digest == digest else None

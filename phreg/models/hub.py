@@ -12,6 +12,7 @@ from torch import Tensor
 from phreg.errors import ModelError
 from phreg.models.architecture import base_architecture, check_stock, vit_arguments
 from phreg.models.backbone import Backbone
+from phreg.models.registered import read_as_registered
 from phreg.models.student import Student
 from phreg.models.weights import load_weights, parse_state_dict
 from phreg.storage import Folder
@@ -69,7 +70,8 @@ def _check_finite(weights: dict[str, Tensor]) -> None:
 def load_student(uri: str) -> Student:
     """A student from a directory in timm's hub layout (a registry entry's version), at any fsspec URL.
 
-    Its read-out and normalisation are those it was trained with. Raises `ModelError`.
+    Its read-out and normalisation are those it was trained with. Raises `ModelError`, and `RegistryError`
+    for a registered one whose files are not what was registered.
     """
     vit, state, config = read_hub_folder(uri)
     load_weights(vit, state, uri)
@@ -83,7 +85,7 @@ def read_hub_folder(
 ) -> tuple[VisionTransformer, dict[str, Any], dict[str, Any]]:
     """The network (not yet with its weights), its weights and its config."""
     folder = Folder(uri)
-    raw = folder.read(CONFIG_FILE)
+    raw = read_as_registered(folder, CONFIG_FILE)
     try:
         config = json.loads(raw)
         # dynamic_img_size only changes how timm's own forward resamples; ours does that itself.
@@ -98,7 +100,10 @@ def read_hub_folder(
         ) from None
     if not isinstance(vit, VisionTransformer):
         raise ModelError(f"The model in {uri} is no plain ViT", "a VisionTransformer", type(vit).__name__)
-    state = parse_state_dict(folder.read(WEIGHTS_FILE), folder.url_of(WEIGHTS_FILE)) if with_weights else {}
+    state = {}
+    if with_weights:
+        weights = read_as_registered(folder, WEIGHTS_FILE)
+        state = parse_state_dict(weights, folder.url_of(WEIGHTS_FILE))
     return vit, state, config
 
 

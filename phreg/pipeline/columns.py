@@ -10,12 +10,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from phreg.config import RunConfig
 from phreg.datasets import open_set
-from phreg.errors import ConfigError, ObjectNotFoundError
-from phreg.fingerprint import canonical_json
+from phreg.errors import ConfigError
 from phreg.label_config import Column, LabelledSetConfig, ProbeColumn, SetColumn
 from phreg.models import Backbone
 from phreg.models.text import TextTower, load_text
 from phreg.probe import probe_depth, probe_segmentation
+from phreg.sealed import read_sealed, seal
 from phreg.segment import Segmenter, ViewPlan, class_embeddings, segment_set
 from phreg.storage import Folder
 from phreg.views import sample_views
@@ -141,11 +141,12 @@ def _probe(
 
 def stored_scores(folder: Folder, digest: str) -> Scores | None:
     """Scores found under a digest; what cannot be read is measured again."""
+    fields = read_sealed(folder, f"scores/{digest}.json")
     try:
-        return TypeAdapter(Scores).validate_json(folder.read(f"scores/{digest}.json"))
-    except (ObjectNotFoundError, ValidationError):
+        return None if fields is None else TypeAdapter(Scores).validate_python(fields.get("scores"))
+    except ValidationError:
         return None
 
 
 def store_scores(folder: Folder, digest: str, scores: Scores) -> None:
-    folder.write(f"scores/{digest}.json", canonical_json(scores))
+    folder.write(f"scores/{digest}.json", seal({"scores": scores}))

@@ -9,15 +9,14 @@ that does not match is made again.
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from jaxtyping import Float, Float16, UInt8
 from torch import Tensor
 
 from phreg.denoise import denoise
-from phreg.errors import ObjectNotFoundError
-from phreg.fingerprint import digest_bytes, digest_json, digest_weights
+from phreg.fingerprint import digest_bytes, digest_json
 from phreg.models import Backbone
+from phreg.sealed import read_sealed_tensors, seal_tensors
 from phreg.storage import Folder
 from phreg.views import Views
 
@@ -54,10 +53,10 @@ class FeatureMaker:
         pixels = digest_bytes(images.tobytes())
         name = digest_json({"model": self._model, "shape": list(images.shape), "pixels": pixels})
         path = f"{name}.safetensors"
-        features = _stored(self.folder, path)
+        features = (read_sealed_tensors(self.folder, path) or {}).get("features")
         if features is None:
             features = self._make(images)
-            self.folder.write(path, _to_bytes(features))
+            self.folder.write(path, seal_tensors({"features": features}))
         return features
 
     def _make(self, images: UInt8[np.ndarray, "N H W 3"]) -> Float16[Tensor, "N C h w"]:
@@ -89,21 +88,3 @@ def _identity(backbone: Backbone, views: Views | None) -> dict[str, Any]:
         "std": backbone.std.tolist(),
         "views": views and [views.offsets.tolist(), views.flips.tolist()],
     }
-
-
-def _to_bytes(features: Float16[Tensor, "N C h w"]) -> bytes:
-    digest = bytes.fromhex(digest_weights({"features": features}))
-    tensors = {"features": features.contiguous(), "sha256": torch.tensor(list(digest), dtype=torch.uint8)}
-    return safetensors.torch.save(tensors)
-
-
-def _stored(folder: Folder, path: str) -> Float16[Tensor, "N C h w"] | None:
-    """Features that were stored, if they are there and whole."""
-    try:
-        tensors = safetensors.torch.load(folder.read(path))
-        features, digest = tensors["features"], bytes(tensors["sha256"].tolist())
-    except ObjectNotFoundError:
-        return None
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError):  # not what was written
-        return None
-    return features if digest.hex() == digest_weights({"features": features}) else None

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from phreg.errors import ObjectNotFoundError, RegistryError
-from phreg.fingerprint import canonical_json
 from phreg.registry import promotion as promotions
 from phreg.registry.gate import Verdict
 from phreg.registry.promotion import Promotion
+from phreg.sealed import seal, unseal
 from phreg.storage import Folder
 
 DECISION_FILE = "decision.json"
@@ -45,7 +45,7 @@ def decide(model: Folder, version: int, alias: str, judge: Callable[[Promotion |
             reasons=verdict.reasons,
             decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        model.write(f"{version}/{DECISION_FILE}", canonical_json(decision.model_dump(mode="json")))
+        model.write(f"{version}/{DECISION_FILE}", seal(decision.model_dump(mode="json")))
         if not verdict.promoted or holds or promotions.point(model, alias, version, verdict.reason, held):
             return decision
 
@@ -54,13 +54,13 @@ def decision_on(model: Folder, version: int) -> Decision | None:
     """The decision on a version; None if there is none, or if it was interrupted before it took effect."""
     path = f"{version}/{DECISION_FILE}"
     try:
-        decision = Decision.model_validate_json(model.read(path))
+        decision = Decision.model_validate(unseal(model.read(path), older=True))
     except ObjectNotFoundError:
         return None
-    except ValidationError as error:
+    except ValueError as error:
         raise RegistryError(
             f"Cannot read the decision {model.url_of(path)}",
-            found=str(error.errors()[0]["msg"]),
+            found=error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error),
             remedy="remove it; the next run decides again",
         ) from None
     return decision if not decision.promoted or _took_effect(model, version, decision.alias) else None

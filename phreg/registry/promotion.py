@@ -7,14 +7,17 @@ A promotion is made by creating the next number, so of two at the same time one 
 """
 
 import contextlib
+import logging
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from phreg.errors import ObjectNotFoundError, RegistryError
-from phreg.fingerprint import canonical_json
 from phreg.registry.names import check_alias
+from phreg.sealed import seal, unseal
 from phreg.storage import Folder
+
+logger = logging.getLogger(__name__)
 
 
 class Promotion(BaseModel):
@@ -44,7 +47,7 @@ def point(model: Folder, alias: str, version: int, reason: str, held: Promotion 
         previous=held.version if held else None,
         number=number,
     )
-    data, path = canonical_json(promotion.model_dump(mode="json")), _numbered(alias, number)
+    data, path = seal(promotion.model_dump(mode="json")), _numbered(alias, number)
     if not model.create(path, data) and model.read(path) != data:  # ours, if the store's answer was lost
         return None
     model.write(f"aliases/{alias}.json", data)
@@ -61,7 +64,7 @@ def promote(model: Folder, alias: str, version: int, reason: str) -> Promotion:
 
 def current(model: Folder, alias: str) -> Promotion | None:
     """The promotion in force for an alias, None if it was never given."""
-    held = _read(model, f"aliases/{check_alias(alias)}.json")
+    held = _copy(model, check_alias(alias))
     while (later := _read(model, _numbered(alias, held.number + 1 if held else 1))) is not None:
         held = later
     return held
@@ -82,6 +85,17 @@ def history(model: Folder) -> tuple[Promotion, ...]:
     return tuple(sorted(found, key=lambda promotion: (promotion.promoted_at, promotion.number)))
 
 
+def _copy(model: Folder, alias: str) -> Promotion | None:
+    """The copy of an alias's last promotion; a damaged one is passed over if there are numbered ones."""
+    try:
+        return _read(model, f"aliases/{alias}.json")
+    except RegistryError as error:
+        if not model.exists(_numbered(alias, 1)):
+            raise
+        logger.warning("%s\n  the promotions themselves are read instead", error)
+        return None
+
+
 def _numbered(alias: str, number: int) -> str:
     return f"promotions/{alias}/{number}.json"
 
@@ -90,11 +104,11 @@ def _read(model: Folder, path: str) -> Promotion | None:
     with contextlib.suppress(ObjectNotFoundError):
         data = model.read(path)
         try:
-            return Promotion.model_validate_json(data)
-        except ValidationError as error:
+            return Promotion.model_validate(unseal(data, older=True))
+        except ValueError as error:
             raise RegistryError(
                 f"Cannot read the promotion {model.url_of(path)}",
-                found=str(error.errors()[0]["msg"]),
+                found=error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error),
                 remedy="remove it, then promote the version you want again (`phreg registry promote`)",
             ) from None
     return None

@@ -4,17 +4,16 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import open_clip
-import safetensors.torch
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own idiom)
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
 from torch import Tensor
 
 from phreg.denoise import check_finite
-from phreg.errors import ConfigError, ObjectNotFoundError
+from phreg.errors import ConfigError
 from phreg.fingerprint import digest_json
 from phreg.models.text import TextTower
+from phreg.sealed import read_sealed_tensors, seal_tensors
 from phreg.storage import Folder
 
 Template = Callable[[str], str]
@@ -58,7 +57,7 @@ def class_embeddings(
     embeddings = torch.cat([_embed(text, prompts[i : i + CHUNK]) for i in range(0, len(prompts), CHUNK)])
     check_finite(embeddings, "text features of the class names")
     if folder is not None:
-        folder.write(path, safetensors.torch.save({_KEY: embeddings}))
+        folder.write(path, seal_tensors({_KEY: embeddings}))
     return ClassEmbeddings(embeddings, owner)
 
 
@@ -81,10 +80,7 @@ def _check(classes: Sequence[Sequence[str]], templates: Sequence[Template]) -> N
 
 def _read(folder: Folder, path: str, shape: tuple[int, int]) -> Float[Tensor, "names C"] | None:
     """The stored embeddings, or nothing if they are not there or not what was written."""
-    try:
-        found = safetensors.torch.load(folder.read(path)).get(_KEY)
-    except (ObjectNotFoundError, SafetensorError):
-        return None
+    found = (read_sealed_tensors(folder, path) or {}).get(_KEY)
     if found is None or found.shape != shape or found.dtype != torch.float32:
         return None
     unit = (found.norm(dim=-1) - 1).abs() < 1e-3  # also false for NaN

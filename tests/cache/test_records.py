@@ -1,4 +1,3 @@
-import json
 import pickle
 
 import pytest
@@ -6,6 +5,7 @@ import pytest
 from phreg.cache import CommitRecord
 from phreg.cache.records import ObjectDigest, check_shard_name
 from phreg.errors import CacheError, CorruptTargetsError
+from phreg.sealed import seal
 from phreg.types import Quarantined
 
 
@@ -61,9 +61,9 @@ def test_the_record_of_another_shard_is_refused() -> None:
 
 
 def test_a_record_of_a_later_format_is_refused() -> None:
-    fields = json.loads(make_record().to_json()) | {"format_version": 2}
+    fields = make_record().model_dump(mode="json") | {"format_version": 2}
     with pytest.raises(CorruptTargetsError, match="format_version"):
-        CommitRecord.from_json(json.dumps(fields).encode(), "photos-0", "url")
+        CommitRecord.from_json(seal(fields), "photos-0", "url")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", ".hidden", "a\0", "a\n", "é" * 120])

@@ -23,6 +23,7 @@ from phreg.pipeline.page_content import measures_table
 from phreg.pipeline.prepare import Prepared, check_student, prepare
 from phreg.pipeline.register import Registered, register_student
 from phreg.registry import Entry, Registry
+from phreg.sealed import seal, unseal
 from phreg.storage import Folder
 from tests.small_run import write_config
 
@@ -128,8 +129,9 @@ def test_it_is_made_again_if_its_pictures_or_the_decision_change(world: World) -
     assert (more.reused, more.teacher_forward_passes) == (False, 2)
     assert len(re.findall("<img ", read(more))) == 10
     decision = world.entry.folder
-    text = decision.read("decision.json").replace(b'"reasons":[', b'"reasons":["a new reason",', 1)
-    decision.write("decision.json", text)
+    fields = unseal(decision.read("decision.json"))
+    fields["reasons"].insert(0, "a new reason")
+    decision.write("decision.json", seal(fields))
     judged = world.make(figures=2)
     assert (judged.reused, judged.teacher_forward_passes) == (False, 0)
     assert "a new reason" in read(judged)
