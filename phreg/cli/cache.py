@@ -89,7 +89,7 @@ def list_quarantined(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     from phreg.cache import open_cache
-    from phreg.errors import ConfigError
+    from phreg.errors import ConfigError, SpecMismatchError
     from phreg.pipeline.verify import verify_store
 
     if options.samples and not options.config:
@@ -98,7 +98,12 @@ def verify(options: argparse.Namespace) -> int:
     digests = options.spec or cache.digests()
     sound = True
     for digest in digests:
-        store = cache.store(digest)
+        try:
+            store = cache.store(digest)
+        except SpecMismatchError as error:  # it hides no other
+            print(f"{digest[:12]}: {error}")
+            sound = False
+            continue
         report = verify_store(
             store, options.config, options.samples, options.seed, progress("verifying", "shards")
         )

@@ -1,4 +1,4 @@
-"""`phreg registry list|show|report|promote`."""
+"""`phreg registry list|show|verify|report|promote`."""
 
 import argparse
 import json
@@ -24,6 +24,18 @@ def add(commands: Any) -> None:
     _add_registry(parser)
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("version", metavar="VERSION", help="number or alias")
+    parser = add_command(
+        actions, "verify", verify, "Re-read all that is registered, and name what is damaged.",
+        "phreg registry verify runs/demo/registry --heal",
+    )  # fmt: skip
+    _add_registry(parser)
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="only this model's")
+    parser.add_argument(
+        "--heal",
+        action="store_true",
+        help="put back what OUTPUT or a copy still has; remove damaged records that the next run makes anew",
+    )
+    parser.add_argument("--output", help="OUTPUT of the runs (default: the folder that the registry is in)")
     parser = add_command(
         actions, "report", report, "Where a version has its report page; writes it if it is not up to date.",
         "phreg registry report runs/demo/registry demo champion",
@@ -93,6 +105,20 @@ def show(options: argparse.Namespace) -> int:
     print(json.dumps(json.loads(entry.read("lineage.json")), indent=2))
     print(f"\nload it: see {entry.folder.url_of('README.md')}")
     return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    from phreg.registry import verify as damages
+    from phreg.storage import Folder
+
+    registry = _open(options)
+    output = options.output or registry.folder.url.rstrip("/").rpartition("/")[0]
+    found = list(damages(registry, Folder(output) / "students", options.model, options.heal))
+    for damage in found:
+        print(f"{damage.problem}" + (f"\n  healed: {damage.healed}" if damage.healed else ""))
+    left = sum(not damage.healed for damage in found)
+    print(f"{len(found)} damaged, {len(found) - left} of them healed" if found else "sound")
+    return 1 if found else 0
 
 
 def report(options: argparse.Namespace) -> int:

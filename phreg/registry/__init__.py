@@ -8,9 +8,11 @@ from phreg.registry.lineage import lineage
 from phreg.registry.promotion import Promotion
 from phreg.registry.registration import REPORT_FILE
 from phreg.registry.registry import Registry
+from phreg.registry.verify import Damage, verify
 
 __all__ = [
     "REPORT_FILE",
+    "Damage",
     "Decision",
     "Entry",
     "EntryRecord",
@@ -21,4 +23,5 @@ __all__ = [
     "judge",
     "lineage",
     "model_card",
+    "verify",
 ]

@@ -52,9 +52,17 @@ def decide(model: Folder, version: int, alias: str, judge: Callable[[Promotion |
 
 def decision_on(model: Folder, version: int) -> Decision | None:
     """The decision on a version; None if there is none, or if it was interrupted before it took effect."""
+    decision = recorded(model, version)
+    if decision is None or (decision.promoted and not _took_effect(model, version, decision.alias)):
+        return None
+    return decision
+
+
+def recorded(model: Folder, version: int) -> Decision | None:
+    """The decision as it is stored. Raises `RegistryError` for a damaged one."""
     path = f"{version}/{DECISION_FILE}"
     try:
-        decision = Decision.model_validate(unseal(model.read(path), older=True))
+        return Decision.model_validate(unseal(model.read(path), older=True))
     except ObjectNotFoundError:
         return None
     except ValueError as error:
@@ -63,7 +71,6 @@ def decision_on(model: Folder, version: int) -> Decision | None:
             found=error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error),
             remedy="remove it; the next run decides again",
         ) from None
-    return decision if not decision.promoted or _took_effect(model, version, decision.alias) else None
 
 
 def _took_effect(model: Folder, version: int, alias: str) -> bool:

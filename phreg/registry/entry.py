@@ -70,7 +70,10 @@ class _SealedRecord(EntryRecord):
     digest: str
 
 
-_REMEDY = "restore the file from a backup, or register the student again (it gets a new version)"
+_REMEDY = (
+    "`phreg registry verify REGISTRY --heal` puts back what it can; or restore the file from a backup, or "
+    "register the student again (it gets a new version)"
+)
 
 
 @dataclass(frozen=True)

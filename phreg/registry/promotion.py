@@ -35,6 +35,9 @@ class Promotion(BaseModel):
     previous: int | None = None
     number: int = 0
 
+    def to_bytes(self) -> bytes:
+        return seal(self.model_dump(mode="json"))
+
 
 def point(model: Folder, alias: str, version: int, reason: str, held: Promotion | None) -> Promotion | None:
     """Point an alias of a model's folder at a version; None if it is not `held` any more that holds it."""
@@ -47,10 +50,10 @@ def point(model: Folder, alias: str, version: int, reason: str, held: Promotion 
         previous=held.version if held else None,
         number=number,
     )
-    data, path = seal(promotion.model_dump(mode="json")), _numbered(alias, number)
+    data, path = promotion.to_bytes(), _numbered(alias, number)
     if not model.create(path, data) and model.read(path) != data:  # ours, if the store's answer was lost
         return None
-    model.write(f"aliases/{alias}.json", data)
+    model.write(_alias(alias), data)
     return promotion
 
 
@@ -85,15 +88,43 @@ def history(model: Folder) -> tuple[Promotion, ...]:
     return tuple(sorted(found, key=lambda promotion: (promotion.promoted_at, promotion.number)))
 
 
+def damaged(model: Folder) -> dict[str, str]:
+    """What is wrong with promotions and aliases that cannot be read, by path."""
+    problems = {}
+    for item in [*model.list("promotions"), *model.list("aliases")]:
+        try:
+            _read(model, item.path)
+        except RegistryError as error:
+            problems[item.path] = str(error)
+    return problems
+
+
+def mend(model: Folder, path: str) -> bool:
+    """Write an alias anew from its last promotion, or that from the alias; False where both are damaged."""
+    alias = path.split("/")[1].removesuffix(".json")
+    try:
+        held = current(model, alias) if path == _alias(alias) else _read(model, _alias(alias))
+    except RegistryError:
+        return False
+    if held is None or path not in (_alias(alias), _numbered(alias, held.number)):
+        return False
+    model.write(path, held.to_bytes())
+    return True
+
+
 def _copy(model: Folder, alias: str) -> Promotion | None:
     """The copy of an alias's last promotion; a damaged one is passed over if there are numbered ones."""
     try:
-        return _read(model, f"aliases/{alias}.json")
+        return _read(model, _alias(alias))
     except RegistryError as error:
         if not model.exists(_numbered(alias, 1)):
             raise
         logger.warning("%s\n  the promotions themselves are read instead", error)
         return None
+
+
+def _alias(alias: str) -> str:
+    return f"aliases/{alias}.json"
 
 
 def _numbered(alias: str, number: int) -> str:

@@ -11,10 +11,10 @@ from phreg.cache import collect_garbage
 from phreg.errors import PhregError, StorageError
 from phreg.storage import Folder
 from tests.faults.caches import digests
-from tests.faults.generation import SHARDS, Scene, attempts, make_scene
 from tests.faults.ledger import trial
 from tests.faults.s3_faults import answer, cut, expired, lose_reply, reset, slow, stale, stall
 from tests.faults.s3_proxy import LISTING, Fault, S3Proxy
+from tests.faults.scene import SHARDS, Scene, attempts, make_scene
 
 IMAGES, DATA, RECORDS = r"/images/", r"/data/.*", r"/shards/.*[.]json"
 
