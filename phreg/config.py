@@ -1,6 +1,7 @@
 """The config of a run: what a user writes, checked before anything starts. Unknown keys are refused."""
 
 import itertools
+import math
 import os
 import re
 from collections import Counter
@@ -18,21 +19,22 @@ from pydantic import (
 
 from phreg.config_file import checked, read_mapping
 from phreg.label_config import AnySet, LabelsConfig
-from phreg.section import Fraction, Name, PositiveFloat, ReadOut, Section
+from phreg.section import Fraction, Name, Place, PositiveFloat, ReadOut, Section
 from phreg.types import HIGHER_IS_BETTER
 
 Precision = Literal["float32", "bfloat16"]
+MAX_GRID = 1000
 Encoding = Literal["float32", "float16", "bfloat16", "int8"]
 
 
 class TeacherConfig(Section):
     """The frozen network whose features are cleaned."""
 
-    model: str = Field(
+    model: Place = Field(
         description="`timm/NAME[.TAG]`, `open_clip/NAME[:TAG]`, `local-dir:PATH` (timm's hub layout), "
         "`open_clip-dir:PATH` (open_clip's) or `phreg/small-clip`"
     )
-    checkpoint: str | None = Field(None, description="fsspec URL of weights, for networks without internet")
+    checkpoint: Place | None = Field(None, description="fsspec URL of weights, for networks without internet")
     image_size: PositiveInt | None = Field(
         None, description="side of the square input in pixels, a multiple of the patch; default: the model's"
     )
@@ -167,11 +169,13 @@ class RunConfig(Section):
     """A whole run. URLs are fsspec URLs; credentials and endpoints come from the environment."""
 
     name: Name = Field(description="name of the run and of the registered model")
-    images: tuple[str, ...] = Field(min_length=1, description="training shards: URLs, brace ranges, globs")
-    validation: tuple[str, ...] = Field(min_length=1, description="held-out shards, likewise")
-    output: str = Field(description="folder of everything the run writes")
-    cache: str | None = Field(None, description="target cache; default: OUTPUT/cache; share it between runs")
-    registry: str | None = Field(
+    images: tuple[Place, ...] = Field(min_length=1, description="training shards: URLs, brace ranges, globs")
+    validation: tuple[Place, ...] = Field(min_length=1, description="held-out shards, likewise")
+    output: Place = Field(description="folder of everything the run writes")
+    cache: Place | None = Field(
+        None, description="target cache; default: OUTPUT/cache; share it between runs"
+    )
+    registry: Place | None = Field(
         None, description="registry; default: OUTPUT/registry; share it between runs"
     )
     teacher: TeacherConfig
@@ -190,7 +194,9 @@ class RunConfig(Section):
         "shards were done; 0: not one, otherwise one is always allowed",
     )
     seed: int = Field(0, description="of crops and views")
-    ray_address: str | None = Field(None, description="a Ray cluster; default: RAY_ADDRESS, else a local one")
+    ray_address: Place | None = Field(
+        None, description="a Ray cluster; default: RAY_ADDRESS, else a local one"
+    )
 
     @field_validator("images", "validation", mode="before")
     @classmethod
@@ -250,8 +256,10 @@ def expand_grid(item: Any) -> list[Any]:
     grid = item["grid"]
     if not isinstance(grid, dict) or not grid or not all(isinstance(v, list) and v for v in grid.values()):
         raise ValueError("a student's grid maps fields to lists of values, for instance {registers: [4, 16]}")
+    if math.prod(map(len, grid.values())) > MAX_GRID:
+        raise ValueError(f"a student's grid stands for more than {MAX_GRID} students")
     fixed = {key: value for key, value in item.items() if key != "grid"}
-    both = sorted(set(fixed) & set(grid))
+    both = sorted(map(str, set(fixed) & set(grid)))
     if both:
         raise ValueError(f"a student gives {both[0]!r} both by itself and in its grid")
     return [

@@ -5,7 +5,7 @@ from typing import Literal, Self, TypeVar
 
 from pydantic import Field, PositiveInt, model_validator
 
-from phreg.section import Fraction, Name, PositiveFloat, Section
+from phreg.section import Fraction, Name, Place, PositiveFloat, Section
 
 SetKind = Literal[
     "voc21", "voc20", "context60", "context59", "coco_object", "coco_stuff",
@@ -17,7 +17,7 @@ class LabelledSetConfig(Section):
     """A labelled data set on a local disk, in the folders that its official archive unpacks to."""
 
     kind: SetKind
-    root: str = Field(description="folder that the archive was unpacked to")
+    root: Place = Field(description="folder that the archive was unpacked to")
     split: str | None = Field(None, description="default: the set's validation split; `folder`: a subfolder")
     images: PositiveInt | None = Field(None, description="only the first so many; default: all")
     ignore: tuple[int, ...] = Field(
@@ -84,7 +84,7 @@ Column = SetColumn | ProbeColumn
 class LabelsConfig(Section):
     """What models are measured on with labels; a set whose folder is not there is left out, and named."""
 
-    text: str | None = Field(
+    text: Place | None = Field(
         None, description="model whose text tower names the classes; default: the teacher's model"
     )
     sets: tuple[SetColumn, ...] = Field((), description="open-vocabulary segmentation")

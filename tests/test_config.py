@@ -174,3 +174,35 @@ def test_local_paths_become_absolute_and_urls_stay(tmp_path: Path, monkeypatch: 
     assert config.cache_url == "s3://b/c"
     assert config.teacher.model == f"local-dir:{tmp_path}/teacher"
     assert config.teacher.checkpoint == "s3://bucket/weights"
+
+
+SECRET = "canary" * 20  # long enough that shortening a message would cut it in two
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": f"s3://user:{SECRET}@host/a"},
+        {"images": [f"s3://user:{SECRET}@host/a\n"]},
+        {"targets": {"denoised": {"views": [f"s3://user:{SECRET}@host/a"]}}},
+        {f"s3://user:{SECRET}@host/a": 1},
+    ],
+)
+def test_mistakes_show_no_half_of_a_password(change: dict) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(minimal() | change)
+    assert "canary" not in str(caught.value)
+    assert "mistake" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", [f"a: [s3://user:{SECRET}@host/a, ]]\nb: 1", f"a: s3://user:{SECRET}@host/a: b: {{"]
+)
+def test_yaml_mistakes_show_no_half_of_a_password(text: str, tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="line 1, column") as caught:
+        load_config(tmp_path / "run.yaml")
+    assert "canary" not in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        load_config(written(tmp_path / "run.yaml", minimal()), [f"name.x=s3://user:{SECRET}@host/a"])
+    assert "canary" not in str(caught.value)

@@ -1,0 +1,85 @@
+"""YAML as configs want it: plain data of bounded size, every key once, no surprising numbers.
+
+YAML 1.1 can say much in few bytes: aliases that repeat each other until memory ends, numbers in base 60,
+keys that silently replace others, and, with other loaders than this one, code.
+"""
+
+from collections import Counter
+from typing import Any
+
+import yaml
+
+from phreg.errors import ConfigError
+
+MAX_NODES = 100_000  # values, aliases written out; some thousand times what a config has
+MAX_DIGITS = 100
+
+
+def parse_yaml(raw: bytes | str, source: str) -> Any:
+    """One document as plain data. Raises `ConfigError`."""
+    try:
+        loader = _StrictLoader(raw)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_size(node, {}, set())
+        return loader.construct_document(node)
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError) as error:
+        raise ConfigError(f"Cannot parse {source} as YAML", found=_said(error)) from None
+
+
+def _said(error: Exception) -> str:
+    """What is wrong, and where; not a piece of the text, which might be half of a URL with a password."""
+    if isinstance(error, RecursionError):
+        return "values within values, too deep"
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{getattr(error, 'problem', None) or str(error)}"[:300] + where
+
+
+def _check_size(node: yaml.Node, sizes: dict[yaml.Node, int], around: set[yaml.Node]) -> int:
+    """Values in a node, its aliases written out. Raises `ConstructorError` if there are too many."""
+    if node in around:
+        raise _refused("an anchor within itself", node)
+    if node not in sizes:
+        around.add(node)
+        sizes[node] = 1 + sum(_check_size(inner, sizes, around) for inner in _within(node))
+        around.discard(node)
+    if sizes[node] > MAX_NODES:
+        raise _refused(f"more than {MAX_NODES} values, aliases written out", node)
+    return sizes[node]
+
+
+def _within(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+def _refused(problem: str, node: yaml.Node) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice (YAML would keep the last without a word)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key, count in Counter(keys).items():
+            if count > 1 and key != "<<":
+                raise _refused(f"key {key[:100]!r} given twice", node)
+        return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> Any:
+        """12:30 stays a string, as in YAML 1.2: to 1.1 it is 750."""
+        text = str(self.construct_scalar(node))
+        if ":" in text:
+            return text
+        if len(text) > MAX_DIGITS:
+            raise _refused(f"a number of {len(text)} digits", node)
+        whole = node.tag == "tag:yaml.org,2002:int"
+        return self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_number)
+_StrictLoader.add_constructor("tag:yaml.org,2002:float", _StrictLoader.construct_number)
