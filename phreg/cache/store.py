@@ -22,6 +22,7 @@ from phreg.errors import (
     ContentMismatchError,
     CorruptTargetsError,
     MissingTargetsError,
+    NonFiniteError,
     ObjectNotFoundError,
 )
 from phreg.fingerprint import digest_bytes
@@ -121,11 +122,13 @@ class TargetStore:
         """Write a shard's targets and commit them. Of many writers one wins; all get the winner's record.
 
         Raises `ContentMismatchError` if another content is committed under the name, `CacheError` if the
-        rows do not fit the spec, and `StorageError`; what was committed before stays.
+        rows do not fit the spec, `NonFiniteError` if they do not all decode to finite features (whoever
+        encoded them), and `StorageError`; what was committed before stays.
         """
         self._check_rows(rows)
         if (winner := self.check_content(name, shard_digest)) is not None:
             return winner
+        _check_finite(name, rows)
         objects = rows_to_objects(rows)
         record = _new_record(name, shard_digest, rows, quarantined, objects)
         attempt = self.folder / record.folder
@@ -215,6 +218,16 @@ def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> li
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _check_finite(name: str, rows: TargetRows) -> None:
+    if bad := rows.features.non_finite_rows():
+        raise NonFiniteError(
+            f"{len(bad)} of {len(rows)} targets of the shard {name!r} are NaN or Inf; nothing was written",
+            expected="finite features",
+            found=", ".join(f"{rows.keys[row]!r}, crop {rows.crops[row]}" for row in bad[:10]),
+            remedy="leave these samples out, or run the teacher in float32",
+        )
 
 
 def _shape_words(views: int, patches: int, dim: int, encoding: str) -> str:

@@ -112,10 +112,9 @@ def _checked_rows(store: TargetStore, record: CommitRecord, report: VerifyReport
     if rows.digest != record.data_digest:
         report.add(record.shard, "its rows differ from the digest in its commit record", damaged=True)
         return None
-    for row in range(len(rows)):
-        if not torch.isfinite(rows.features[row].decode()).all():
-            report.add(record.shard, f"the target of {_place(rows, row)} is NaN or Inf", damaged=True)
-            return None
+    if bad := rows.features.non_finite_rows():
+        report.add(record.shard, f"the target of {_place(rows, bad[0])} is NaN or Inf", damaged=True)
+        return None
     return rows
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from phreg.cache import EncodedFeatures
 from phreg.data import read_shard
 from phreg.generate import crops_of
 from phreg.generate.rows import RowCollector
@@ -41,3 +42,25 @@ def test_the_largest_value_that_fits_is_kept(tmp_path: Path) -> None:
         crops_of(spec, "a", shard.samples[0]), np.full((1, spec.patches, spec.dim), 65504, np.float32)
     )
     assert len(collector.rows()) == 1
+
+
+@pytest.mark.parametrize("left_out", [(), (0,), (1, 3)])
+@pytest.mark.parametrize("encoding", ["float32", "float16", "bfloat16", "int8"])
+def test_rows_are_stored_as_if_encoded_together(
+    tmp_path: Path, encoding: str, left_out: tuple[int, ...]
+) -> None:
+    """They are encoded one by one, where that gives the same bytes, and moved together in place."""
+    spec = make_world(tmp_path, encoding=encoding).spec
+    shard = read_shard(str(write_shard(tmp_path / "a.tar", 5)))
+    crops = [crop for sample in shard.samples for crop in crops_of(spec, shard.name, sample)]
+    values = np.random.default_rng(0).normal(size=(5, spec.patches, spec.dim)).astype(np.float32)
+    collector = RowCollector(spec, len(shard.samples))
+    collector.add(crops, values)
+    for row in left_out:
+        collector.leave_out(crops[row].key, "not liked")
+    kept = [row for row in range(5) if row not in left_out]
+    rows = collector.rows()
+    assert rows.keys == [crops[row].key for row in kept]
+    for name, array in EncodedFeatures.encode(values[kept], encoding).arrays.items():
+        assert rows.features.arrays[name].dtype == array.dtype
+        assert rows.features.arrays[name].tobytes() == array.tobytes()
