@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from phreg.distill.checkpoint import latest_checkpoint
@@ -18,6 +18,15 @@ from tests.faults.ledger import trial
 from tests.faults.training import Attempt, attempted, changed, trained
 
 GROUP = "Training"
+SETTINGS: dict[str, Any] = {
+    "deadline": None,
+    "suppress_health_check": list(HealthCheck),
+    "phases": [
+        Phase.explicit,
+        Phase.reuse,
+        Phase.generate,
+    ],  # shrinking trainings takes minutes
+}
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +96,14 @@ def check_course(world: StudentJob, course: dict[str, Any]) -> None:
 
 
 @given(course=courses)
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, **SETTINGS)
 def test_however_it_is_cut_it_ends_the_same(world: StudentJob, course: dict[str, Any]) -> None:
     check_course(world, course)
 
 
 @pytest.mark.slow
 @given(course=courses)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, **SETTINGS)
 def test_however_it_is_cut_it_ends_the_same_often(world: StudentJob, course: dict[str, Any]) -> None:
     check_course(world, course)
 
