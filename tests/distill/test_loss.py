@@ -49,3 +49,23 @@ def test_gradient_reaches_the_prediction_in_low_precision() -> None:
 def test_shapes_must_match() -> None:
     with pytest.raises(ConfigError, match=r"\[1, 4, 8\]"):
         distillation_loss(features(0, 1, 4, 8), features(0, 1, 4, 9))
+
+
+@given(
+    target=st.sampled_from([0.0, 1e-45, 1e-30, 1e-4, 1.0, 1e4, 65504.0]),
+    predicted=st.sampled_from([0.0, 1e-45, 1e-30, 1e-4, 1.0, 1e4]),
+    seed=st.integers(0, 100),
+)
+def test_features_that_are_zero_or_nearly_give_finite_losses_and_gradients(
+    target: float, predicted: float, seed: int
+) -> None:
+    """A zero vector has no direction: its cosine is 0, and its gradient is the squared error's and no NaN."""
+    wanted = (target * features(seed, 1, 9, 8)).requires_grad_()
+    given_ = (predicted * features(seed + 1, 1, 9, 8)).requires_grad_()
+    loss = distillation_loss(wanted, given_)
+    loss.total.backward()
+    assert all(torch.isfinite(term) for term in loss)
+    assert torch.isfinite(given_.grad).all()
+    if not target:
+        assert loss.cosine.item() == pytest.approx(1)
+        torch.testing.assert_close(given_.grad, 2 * given_.detach() / given_.numel())

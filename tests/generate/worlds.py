@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from timm.models.vision_transformer import VisionTransformer
+
 from phreg.cache import TargetSpec, TargetStore
 from phreg.config import TargetConfig, TeacherConfig
 from phreg.generate import TargetGenerator, target_spec
@@ -34,9 +36,16 @@ class World:
         return World(self.teacher, self.spec, cache)
 
 
-def make_world(folder: Path, precision: str = "float32", seed: int = 0, **target: Any) -> World:
+def make_world(
+    folder: Path,
+    precision: str = "float32",
+    seed: int = 0,
+    vit: VisionTransformer | None = None,
+    **target: Any,
+) -> World:
+    """`vit`: the teacher, a small DINOv2 by default."""
     saved = Folder(str(folder / "teacher"))
-    for name, data in hub_files(load_backbone(tiny_dinov2(SIZE))).items():
+    for name, data in hub_files(load_backbone(vit or tiny_dinov2(SIZE))).items():
         saved.write(name, data)
     config = TeacherConfig(model=f"local-dir:{saved.url}", image_size=SIZE, precision=precision)
     settings = TargetConfig(**({"views": 4, "max_shift": 0.3} | target))
