@@ -24,7 +24,7 @@ def parse_yaml(raw: bytes | str, source: str) -> Any:
             return None
         _check_size(node, {}, set())
         return loader.construct_document(node)
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError) as error:
+    except Exception as error:  # PyYAML raises nearly anything where a tag is forced on another value
         raise ConfigError(f"Cannot parse {source} as YAML", found=_said(error)) from None
 
 
@@ -34,7 +34,8 @@ def _said(error: Exception) -> str:
         return "values within values, too deep"
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"{getattr(error, 'problem', None) or str(error)}"[:300] + where
+    own = isinstance(error, yaml.YAMLError | ValueError)
+    return (str(getattr(error, "problem", None) or error) if own else repr(error))[:300] + where
 
 
 def _check_size(node: yaml.Node, sizes: dict[yaml.Node, int], around: set[yaml.Node]) -> int:
