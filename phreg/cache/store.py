@@ -5,9 +5,10 @@
                       shards/<shard>.json        written last, by create: the commit
 """
 
+import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from phreg.errors import (
     MissingTargetsError,
     NonFiniteError,
     ObjectNotFoundError,
+    StorageError,
 )
 from phreg.fingerprint import digest_bytes
 from phreg.storage import Folder
@@ -132,10 +134,12 @@ class TargetStore:
         objects = rows_to_objects(rows)
         record = _new_record(name, shard_digest, rows, quarantined, objects)
         attempt = self.folder / record.folder
-        in_parallel(lambda path: attempt.write(path, objects[path]), objects)
+        with self._room_given_back(record):
+            in_parallel(lambda path: attempt.write(path, objects[path]), objects)
         for _ in range(COMMIT_ATTEMPTS):
-            if self.folder.create(_record_path(name), record.to_json()):
-                return record
+            with self._room_given_back(record):
+                if self.folder.create(_record_path(name), record.to_json()):
+                    return record
             if (winner := self.check_content(name, shard_digest)) is not None:
                 return winner
         raise CacheError(
@@ -174,6 +178,17 @@ class TargetStore:
     def discard(self, name: str) -> None:
         """Forget a shard's targets: its record goes, the next run makes it anew, `gc` removes the data."""
         self.folder.remove(_record_path(name))
+
+    @contextlib.contextmanager
+    def _room_given_back(self, record: CommitRecord) -> Iterator[None]:
+        """On a local disk, remove what was written in vain: it may be full. Elsewhere `gc` does."""
+        try:
+            yield
+        except Exception:
+            if self.folder.is_local and not self.folder.exists(_record_path(record.shard)):
+                with contextlib.suppress(StorageError):
+                    self.folder.remove_all(record.folder)
+            raise
 
     def _read_object(self, record: CommitRecord, path: str) -> bytes:
         expected = record.objects[path]
