@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from phreg.cache.catalog import Cache
 from phreg.cache.records import CommitRecord
 from phreg.cache.store import in_parallel
-from phreg.errors import CorruptTargetsError
+from phreg.errors import CorruptTargetsError, ObjectNotFoundError
 from phreg.storage import Folder, StoredObject
 
 DAY = 24 * 3600.0
@@ -64,6 +64,8 @@ def _collect(cache: Folder, digest: str, oldest_kept: float, dry_run: bool) -> G
         if max(item.modified for item in objects) > oldest_kept:
             report += GcReport(kept_young=(place,))
             continue
+        if _is_committed(cache / digest, attempt):
+            continue
         if not dry_run:
             cache.remove_all(place)
         report += GcReport(removed=(place,), bytes=sum(item.size for item in objects))
@@ -72,6 +74,19 @@ def _collect(cache: Folder, digest: str, oldest_kept: float, dry_run: bool) -> G
             if item.modified <= oldest_kept:
                 (cache / digest).remove(item.path)
     return report
+
+
+def _is_committed(store: Folder, attempt: str) -> bool:
+    """Asked of the record itself, at the last moment: listings may be out of date."""
+    shard = attempt[: -_ATTEMPT_DIGITS - 1]
+    path = f"shards/{shard}.json"
+    try:
+        record = CommitRecord.from_json(store.read(path), shard, store.url_of(path))
+    except ObjectNotFoundError:
+        return False
+    except CorruptTargetsError:
+        return True
+    return record.folder == f"data/{attempt}"
 
 
 def _attempts(objects: list[StoredObject]) -> dict[str, list[StoredObject]]:

@@ -179,6 +179,21 @@ class TargetStore:
         """Forget a shard's targets: its record goes, the next run makes it anew, `gc` removes the data."""
         self.folder.remove(_record_path(name))
 
+    def discard_damaged(self, name: str, attempt: str | None) -> bool:
+        """Discard what was found damaged: this attempt, or a record that cannot be read (None). False if
+        the shard was made anew, or discarded, since."""
+        try:
+            record = self.record(name)
+        except CorruptTargetsError:
+            there = None
+        else:
+            if record is None:
+                return False
+            there = record.attempt
+        if there == attempt:
+            self.discard(name)
+        return there == attempt
+
     @contextlib.contextmanager
     def _room_given_back(self, record: CommitRecord) -> Iterator[None]:
         """On a local disk, remove what was written in vain: it may be full. Elsewhere `gc` does."""

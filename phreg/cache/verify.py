@@ -31,8 +31,9 @@ BFLOAT16_TEACHER_TOLERANCE = 5e-2  # such a teacher differs by 6e-3 between batc
 class VerifyReport:
     """What `verify` found. `problems` are (shard, problem); none of them and all is well.
 
-    `damaged` are the shards whose stored targets are wrong, so that `TargetStore.discard` would heal them;
-    a shard that is missing, or that the teacher could not read, is a problem but no damage.
+    `damaged` are the shards whose stored targets are wrong, each with the attempt that was read (None: its
+    record could not be), as `TargetStore.discard_damaged` takes them; a shard that is missing, or that the
+    teacher could not read, is a problem but no damage.
     `worst_cosine` (over patches) and `worst_relative_error` (over rows) are of the `sampled` rows that
     were recomputed.
     """
@@ -44,11 +45,14 @@ class VerifyReport:
     worst_cosine: float = 1.0
     worst_relative_error: float = 0.0
     problems: list[tuple[str, str]] = field(default_factory=list)
-    damaged: set[str] = field(default_factory=set)
+    damaged: dict[str, str | None] = field(default_factory=dict)
 
-    def add(self, shard: str, problem: str, damaged: bool) -> None:
+    def add(self, shard: str, problem: str) -> None:
         self.problems.append((shard, problem))
-        self.damaged |= {shard} if damaged else set()
+
+    def add_damage(self, shard: str, problem: str, attempt: str | None) -> None:
+        self.add(shard, problem)
+        self.damaged[shard] = attempt
 
     @property
     def ok(self) -> bool:
@@ -79,7 +83,7 @@ def verify(
     for done, record in enumerate(records, 1):
         rows = _checked_rows(store, record, report)
         if recompute and rows is not None and record.shard in chosen:
-            _compare(store.spec, record.shard, rows[chosen[record.shard]], recompute, report)
+            _compare(store.spec, record, rows[chosen[record.shard]], recompute, report)
         report.shards, report.rows = report.shards + 1, report.rows + record.rows
         report.bytes += record.bytes
         if on_progress:
@@ -93,10 +97,10 @@ def _committed(store: TargetStore, names: Sequence[str], report: VerifyReport) -
         try:
             record = store.record(name)
         except CorruptTargetsError as error:
-            report.add(name, str(error), damaged=True)
+            report.add_damage(name, str(error), None)
             continue
         if record is None:
-            report.add(name, "no committed targets; `phreg run` makes what is missing", damaged=False)
+            report.add(name, "no committed targets; `phreg run` makes what is missing")
         else:
             records.append(record)
     return records
@@ -107,13 +111,14 @@ def _checked_rows(store: TargetStore, record: CommitRecord, report: VerifyReport
     try:
         rows = store.read_committed(record)
     except CorruptTargetsError as error:
-        report.add(record.shard, str(error), damaged=True)
+        report.add_damage(record.shard, str(error), record.attempt)
         return None
     if rows.digest != record.data_digest:
-        report.add(record.shard, "its rows differ from the digest in its commit record", damaged=True)
+        report.add_damage(record.shard, "its rows differ from the digest in its record", record.attempt)
         return None
     if bad := rows.features.non_finite_rows():
-        report.add(record.shard, f"the target of {_place(rows, bad[0])} is NaN or Inf", damaged=True)
+        problem = f"the target of {_place(rows, bad[0])} is NaN or Inf"
+        report.add_damage(record.shard, problem, record.attempt)
         return None
     return rows
 
@@ -136,17 +141,18 @@ def _choose(records: Sequence[CommitRecord], samples: int, seed: int) -> dict[st
 
 
 def _compare(
-    spec: TargetSpec, shard: str, rows: TargetRows, recompute: Recompute, report: VerifyReport
+    spec: TargetSpec, record: CommitRecord, rows: TargetRows, recompute: Recompute, report: VerifyReport
 ) -> None:
-    """Compare rows with what the teacher makes of their crops now."""
+    """Compare rows of a commit with what the teacher makes of their crops now."""
+    shard, attempt = record.shard, record.attempt
     try:
         live = recompute(shard, list(rows.index)).detach().to("cpu", torch.float32)
     except PhregError as error:
-        report.add(shard, f"its targets cannot be recomputed: {error}", damaged=False)
+        report.add(shard, f"its targets cannot be recomputed: {error}")
         return
     if live.shape != rows.features.shape:
         found = f"{list(live.shape)} instead of {list(rows.features.shape)}"
-        report.add(shard, f"the teacher makes targets of another shape, {found}", damaged=True)
+        report.add_damage(shard, f"the teacher makes targets of another shape, {found}", attempt)
         return
     tolerance = TOLERANCES[spec.encoding]
     if spec.precision == "bfloat16":
@@ -159,6 +165,5 @@ def _compare(
         report.worst_cosine = min(report.worst_cosine, cosine)
         if not off <= tolerance:
             problem = f"the target of {_place(rows, row)} is off by {off:.2g} of its size"
-            report.add(
-                shard, f"{problem} from what the teacher makes now (allowed: {tolerance:g})", damaged=True
-            )
+            problem += f" from what the teacher makes now (allowed: {tolerance:g})"
+            report.add_damage(shard, problem, attempt)

@@ -108,9 +108,10 @@ def verify(options: argparse.Namespace) -> int:
             store, options.config, options.samples, options.seed, progress("verifying", "shards")
         )
         _print_report(store.digest, report)
-        for shard in sorted(report.damaged) if options.heal else ():
-            store.discard(shard)
-            print(f"  {shard}: record removed; run the targets stage again to remake it")
+        for shard, attempt in sorted(report.damaged.items()) if options.heal else ():
+            removed = store.discard_damaged(shard, attempt)
+            done = "record removed; run the targets stage again to remake it"
+            print(f"  {shard}: {done if removed else 'made anew, or its record removed, meanwhile'}")
         sound &= report.ok
     if not digests:
         print(f"no targets in {options.cache}")

@@ -70,7 +70,7 @@ def test_a_wrong_target_is_found(disk: Folder, encoding: str) -> None:
     report = verify(filled(disk, encoding), recompute, samples=8)
     assert len(report.problems) == 8
     assert "photos-0" in {shard for shard, _ in report.problems}
-    assert report.damaged == {"photos-0", "photos-2"}
+    assert report.damaged.keys() == {"photos-0", "photos-2"}
     assert report.worst_relative_error > 0.03
 
 
@@ -123,11 +123,27 @@ def test_damage_is_reported_for_every_shard(disk: Folder) -> None:
     report = verify(store)
     assert [shard for shard, _ in report.problems] == ["photos-2", "photos-0"]
     assert "features/c/0/0/0" in report.problems[1][1]
-    assert report.damaged == {"photos-0", "photos-2"}
+    assert report.damaged == {"photos-0": record.attempt, "photos-2": None}
     assert report.shards == 2
+    for shard, attempt in report.damaged.items():
+        assert store.discard_damaged(shard, attempt)
+        assert not store.discard_damaged(shard, attempt)
+    assert verify(store).ok
+
+
+def test_what_was_made_anew_since_is_not_discarded(disk: Folder) -> None:
+    store = filled(disk)
+    old = store.record("photos-0")
+    assert old is not None
+    rows = store.read("photos-0")
+    store.folder.remove(f"{old.folder}/features/c/0/0/0")
+    store.folder.write("shards/photos-2.json", b"{}")
+    report = verify(store)
     for shard in report.damaged:
         store.discard(shard)
-    assert verify(store).ok
+        store.commit(shard, old.shard_digest, rows)
+    assert not any(store.discard_damaged(shard, attempt) for shard, attempt in report.damaged.items())
+    assert len(store.shards()) == 3
 
 
 def test_expected_shards_that_are_missing_are_reported(disk: Folder) -> None:
