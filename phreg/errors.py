@@ -112,7 +112,7 @@ class GenerationError(PhregError):
 
 
 class ClusterError(PhregError):
-    """A Ray cluster that was lost under way."""
+    """A Ray cluster that was lost under way, or a local one that does not start."""
 
 
 class TrainingError(PhregError):

@@ -3,11 +3,9 @@
 import logging
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -16,7 +14,8 @@ from ray._private import ray_constants
 from ray._private.services import canonicalize_bootstrap_address
 from ray._private.state import state
 
-from phreg.errors import ConfigError
+from phreg.errors import ClusterError, ConfigError
+from phreg.execution.signals import through_ray
 
 TCP_TIMEOUT_S = 5.0
 PROBE_TIMEOUT_S = 30.0
@@ -32,33 +31,25 @@ def connect(address: str | None = None) -> Iterator[None]:
 
     A process that is connected already stays so, before and after; `address` is then not looked at. What
     is started here ends with the block. The cluster's nodes need phreg installed; environment variables
-    (credentials) are passed on to a local Ray only. Raises `ConfigError` if there is no such cluster.
+    (credentials) are passed on to a local Ray only. Raises `ConfigError` if there is no such cluster, and
+    `ClusterError` if a local Ray does not start. While connected, SIGTERM comes as `through_ray` says.
     """
     if ray.is_initialized():
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    with _own_sigterm():
-        if address == "local":
-            _start_local()
-        else:
-            _join(address)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Keep the process's own reaction to SIGTERM: Ray's prints a stack and exits."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread() and before is not None:
-            signal.signal(signal.SIGTERM, before)
+    with through_ray() as sigterm:
+        try:
+            if address == "local":
+                _start_local()
+            else:
+                _join(address)
+            if sigterm is not None:
+                sigterm.take()
+            yield
+        finally:
+            ray.shutdown()
 
 
 def check_room(resources: Mapping[str, float], what: str) -> None:
@@ -96,6 +87,13 @@ def _start_local() -> None:
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
         )
+    except Exception as error:  # Ray raises bare ones
+        raise ClusterError(
+            "The local Ray did not start",
+            found=" ".join(str(error).split())[:500],
+            remedy="run the same command again, when the machine has less to do if it is a matter of time; "
+            "else see Ray's log files (/tmp/ray/session_latest/logs, or below RAY_TMPDIR)",
+        ) from error
     finally:
         del os.environ[variable]
         ray_constants.ENABLE_RAY_CLUSTER = before
