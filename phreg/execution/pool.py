@@ -16,7 +16,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from phreg.errors import GenerationError
 from phreg.execution.cluster import resource_words
-from phreg.execution.head import HeadWatch
+from phreg.execution.watch import ClusterWatch
 from phreg.execution.work import Failure, Work
 
 Item = TypeVar("Item")
@@ -103,7 +103,7 @@ class _Pool(Generic[Item]):
     on_result: Callable[[Item, Any], None]
     on_failure: Callable[[Failure[Item]], None]
     members: list[_Member] = field(default_factory=list)
-    head: HeadWatch = field(default_factory=HeadWatch)
+    cluster: ClusterWatch = field(default_factory=ClusterWatch)
     failed_rounds: int = 0
     failed_start: str = ""
     ask_after: float = 0.0
@@ -111,7 +111,7 @@ class _Pool(Generic[Item]):
 
     def run(self) -> None:
         while self.work.unfinished:
-            if self.head.check():
+            if self.cluster.check():
                 self._resize()
                 self._check_enough()
             self._feed()

@@ -8,8 +8,8 @@ from ray.exceptions import RayError, RayTaskError
 
 from phreg.errors import PhregError
 from phreg.execution.cluster import check_room
-from phreg.execution.head import HeadWatch
 from phreg.execution.pool import original
+from phreg.execution.watch import ClusterWatch
 
 Result = TypeVar("Result")
 POLL_S = 1.0  # between looks at the cluster's head; the result is taken at once
@@ -25,7 +25,7 @@ def run_remote(
     small. Whatever interrupts the caller cancels the task. Raises `ConfigError` if no node is large enough,
     `ClusterError` if the cluster is lost, and `PhregError` if workers keep dying.
     """
-    watch = HeadWatch()
+    watch = ClusterWatch()
     watch.wait()
     check_room({"CPU": num_cpus, "GPU": num_gpus}, function.__name__)
     # Ray's own retries would have no end where workers run out of memory.
@@ -46,7 +46,7 @@ def run_remote(
     raise AssertionError("unreachable")
 
 
-def _awaited(reference: Any, watch: HeadWatch) -> Any:
+def _awaited(reference: Any, watch: ClusterWatch) -> Any:
     while not ray.wait([reference], timeout=POLL_S)[0]:
         watch.check()
     return ray.get(reference)

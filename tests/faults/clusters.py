@@ -13,6 +13,8 @@ from ray._private import state
 from ray._private.ray_constants import ENABLE_RAY_CLUSTERS_ENV_VAR
 from ray.cluster_utils import Cluster
 
+# For the drivers in other processes of a cluster on loopback.
+DRIVER = {ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}
 QUICK = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
@@ -24,9 +26,9 @@ QUICK = {
 def loopback_cluster(cpus: int = 0, environment: Mapping[str, str] | None = None) -> Iterator[Cluster]:
     """A cluster with only a head, of so many CPUs. Nodes and workers get the environment; nobody connects."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(ENABLE_RAY_CLUSTERS_ENV_VAR, "0")  # see `phreg.execution.cluster`: loopback only
+        # Loopback only: see `phreg.execution.cluster`.
         patch.setattr("ray._private.ray_constants.ENABLE_RAY_CLUSTER", False)
-        for name, value in (environment or {}).items():
+        for name, value in (DRIVER | dict(environment or {})).items():
             patch.setenv(name, value)
         head = {"num_cpus": cpus, "include_dashboard": False, "_system_config": QUICK}
         cluster = Cluster(initialize_head=True, head_node_args=head)
@@ -54,16 +56,19 @@ def pid_of(node: Any, process: str = "raylet") -> int:
     return int(node.all_processes[process][0].process.pid)
 
 
-def kill_raylet(node: Any) -> None:
-    """SIGKILL; its workers end because of it, its other processes stay until the cluster is taken down."""
+def kill_node(node: Any) -> None:
+    """SIGKILL of its raylet and of its target actors, as if the machine were gone. (Left alone by its raylet,
+    an actor first finishes its shard.) Its other processes stay until the cluster is taken down."""
     os.kill(pid_of(node), signal.SIGKILL)
+    for pid, place in nodes_of_actors().items():
+        if place == node.node_id and alive(pid):
+            os.kill(pid, signal.SIGKILL)
 
 
-def target_actors() -> dict[int, str]:
-    """Pids of this Ray's live target actors, and the node of each (the machine may run others')."""
-    actors = state.actors(actor_state_name="ALIVE").values()
-    found = [actor for actor in actors if "TargetActor" in actor["ActorClassName"]]
-    return {actor["Pid"]: actor["Address"]["NodeID"] for actor in found if alive(actor["Pid"])}
+def nodes_of_actors() -> dict[int, str]:
+    """Pids of this Ray's target actors, dead or alive, and the node of each (the machine may run others')."""
+    found = [actor for actor in state.actors().values() if "TargetActor" in actor["ActorClassName"]]
+    return {actor["Pid"]: actor["Address"]["NodeID"] for actor in found if actor["Pid"]}
 
 
 def alive(pid: int) -> bool:
