@@ -1,6 +1,7 @@
 """Measuring a model on held-out crops, a few images at a time."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from phreg.errors import ModelError
+from phreg.errors import ModelError, NonFiniteError
 from phreg.evaluate.held_out import HeldOut
 from phreg.evaluate.measures import outlier_rate, shift_cosines, target_cosines
 from phreg.evaluate.shifts import draw_shifts
@@ -75,12 +76,13 @@ def measurements(
     offsets = draw_shifts(_grid(backbone, held_out), shifts, max_shift, seed)
     rates, consistency, closeness = [], [], []
     with torch.inference_mode():
-        for images, targets in _batches(backbone, held_out, device):
-            features = backbone(images).float()
-            rates.append(outlier_rate(features))
-            consistency.append(shift_cosines(backbone, images, offsets))
-            if targets is not None:
-                closeness.append(target_cosines(targets, features))
+        for keys, images, targets in _batches(backbone, held_out, device):
+            with _naming(keys):
+                features = backbone(images).float()
+                rates.append(outlier_rate(features))
+                consistency.append(shift_cosines(backbone, images, offsets))
+                if targets is not None:
+                    closeness.append(target_cosines(targets, features))
     return Measurements(
         keys=held_out.keys,
         outlier_rates=_array(rates),
@@ -102,12 +104,25 @@ def join(parts: Sequence[Measurements]) -> Measurements:
     )
 
 
-def _batches(backbone: Backbone, held_out: HeldOut, device: str) -> Iterator[tuple[Tensor, Tensor | None]]:
+@contextmanager
+def _naming(keys: Sequence[str]) -> Iterator[None]:
+    """Says of which images features are NaN or Inf."""
+    try:
+        yield
+    except NonFiniteError as error:
+        problem = f"The model cannot be measured: {error.problem} of {', '.join(keys)}"
+        raise NonFiniteError(problem, error.expected, error.found, error.remedy) from None
+
+
+def _batches(
+    backbone: Backbone, held_out: HeldOut, device: str
+) -> Iterator[tuple[tuple[str, ...], Tensor, Tensor | None]]:
     step = _images_per_forward(device)
     for start in range(0, len(held_out), step):
         crops = torch.from_numpy(held_out.crops[start : start + step])
         targets = held_out.targets
         yield (
+            held_out.keys[start : start + step],
             backbone.normalize(crops.to(device)),
             None if targets is None else targets[start : start + step].to(device),
         )

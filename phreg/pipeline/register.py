@@ -100,6 +100,7 @@ def _register(
         teacher=config.teacher,
         targets=config.targets[student.targets],
         steps=report.steps,
+        skipped_steps=report.skipped_steps.count,
         images=assessment.evaluation.images,
         metrics=metrics,
         teacher_metrics=teacher.metrics,

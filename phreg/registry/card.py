@@ -28,6 +28,7 @@ def model_card(
     teacher: TeacherConfig,
     targets: TargetConfig,
     steps: int,
+    skipped_steps: int = 0,
     images: int,
     metrics: Mapping[str, float],
     teacher_metrics: Mapping[str, float],
@@ -51,7 +52,7 @@ def model_card(
         "put the folder's path in place of the `.`:",
         f"```python\n{snippet}\n```",
         "## How it was made",
-        _making(student, teacher, targets, steps),
+        _making(student, teacher, targets, steps, skipped_steps),
         "## How good it is",
         f"Measured without labels on {images} held-out images; better is ↑ higher or ↓ lower.",
         _metrics_table(metrics, teacher_metrics),
@@ -72,7 +73,9 @@ def _front_matter() -> str:
     return f"---\n{yaml.safe_dump(fields, sort_keys=False).strip()}\n---"
 
 
-def _making(student: StudentConfig, teacher: TeacherConfig, targets: TargetConfig, steps: int) -> str:
+def _making(
+    student: StudentConfig, teacher: TeacherConfig, targets: TargetConfig, steps: int, skipped_steps: int
+) -> str:
     if targets.views == 1:
         target = f"`{student.targets}`: the teacher's raw features of 1 view"
     else:
@@ -86,7 +89,8 @@ def _making(student: StudentConfig, teacher: TeacherConfig, targets: TargetConfi
         "targets": f"{target}, stored as {targets.encoding}",
         "registers": str(student.registers or "none"),
         "unlocked": ", ".join(_code(name) for name in student.unlock),
-        "steps": f"{steps}, of {student.batch_size} crops a worker",
+        "steps": f"{steps}, of {student.batch_size} crops a worker"
+        + (f"; {skipped_steps} of them left out, for want of a finite loss" if skipped_steps else ""),
         "loss": "(1 - cosine) + mean squared error, a patch",
         "optimiser": f"AdamW, learning rate {student.learning_rate:g} decaying to "
         f"{student.final_learning_rate:g}, weight decay {student.weight_decay:g}",

@@ -124,5 +124,5 @@ def test_a_broken_model_is_refused() -> None:
     crops = make_held_out(backbone)
     with torch.no_grad():
         backbone.vit.norm.bias[0] = float("nan")
-    with pytest.raises(NonFiniteError):
+    with pytest.raises(NonFiniteError, match=f"NaN or Inf in the dense features of {crops.keys[0]}"):
         measure(backbone, crops, **SETTINGS)

@@ -109,3 +109,12 @@ def test_value_snippet_of_a_model_with_its_norm_behind_the_pool(tmp_path: Path) 
     exec(timm_snippet(student, saved(student, tmp_path)), scope)
     expected = student(scope["images"]).flatten(2).transpose(1, 2)
     torch.testing.assert_close(scope["features"], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_not_saved(value: float) -> None:
+    student = add_registers(load_backbone(tiny_dinov2()), 2)
+    with torch.no_grad():
+        student.vit.blocks[1].mlp.fc2.weight[0, 3] = value
+    with pytest.raises(ModelError, match=r"NaN or Inf(?s:.)*blocks\.1\.mlp\.fc2\.weight"):
+        hub_files(student)

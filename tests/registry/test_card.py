@@ -47,7 +47,13 @@ def test_it_says_how_it_was_made_and_how_good_it_is() -> None:
 
 
 def test_odd_names_break_neither_the_tables_nor_the_page() -> None:
-    card = make(teacher=TeacherConfig(model="local-dir:a|b`c\n# d", checkpoint=None))
+    odd = {"model": "local-dir:a|b`c\n# d"}  # as no config could name it
+    card = make(teacher=TeacherConfig(model="timm/a").model_copy(update=odd))
     row = next(line for line in card.splitlines() if line.startswith("| teacher |"))
     assert row == "| teacher | `local-dir:a\\|b'c # d` |"
     assert "\n# d" not in card.replace("# demo", "")
+
+
+def test_it_says_how_many_steps_were_left_out() -> None:
+    assert "left out" not in make()
+    assert "1234, of 16 crops a worker; 3 of them left out" in make(skipped_steps=3)
