@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from phreg.cache.parallel import in_parallel
 from phreg.cache.spec import TargetSpec
-from phreg.cache.store import TargetStore, in_parallel
+from phreg.cache.store import TargetStore
 from phreg.errors import CacheError, MissingTargetsError
 from phreg.storage import Folder
 

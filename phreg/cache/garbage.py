@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 
 from phreg.cache.catalog import Cache
+from phreg.cache.parallel import in_parallel
 from phreg.cache.records import CommitRecord
-from phreg.cache.store import in_parallel
 from phreg.errors import CorruptTargetsError, ObjectNotFoundError
 from phreg.storage import Folder, StoredObject
 

@@ -1,10 +1,15 @@
 """The commit record of a shard's targets. Its presence is the only proof that they are complete."""
 
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, StringConstraints, ValidationError
 
+from phreg.cache.rows import TargetRows
 from phreg.errors import CacheError, CorruptTargetsError
+from phreg.fingerprint import digest_bytes
 from phreg.sealed import seal, unseal
 from phreg.types import Quarantined
 
@@ -42,6 +47,28 @@ class CommitRecord(BaseModel):
     def folder(self) -> str:
         """Where the objects lie, below the spec's folder."""
         return f"data/{self.shard}-{self.attempt}"
+
+    @classmethod
+    def of(
+        cls,
+        shard: str,
+        shard_digest: str,
+        rows: TargetRows,
+        quarantined: Sequence[Quarantined],
+        objects: Mapping[str, Json],
+    ) -> Self:
+        """The record of a new attempt that writes these objects."""
+        return cls(
+            shard=shard,
+            shard_digest=shard_digest,
+            attempt=uuid.uuid4().hex[:12],
+            rows=len(rows),
+            quarantined=tuple(quarantined),
+            bytes=sum(len(data) for data in objects.values()),
+            objects={path: ObjectDigest(len(data), digest_bytes(data)) for path, data in objects.items()},
+            data_digest=rows.digest,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
 
     def to_json(self) -> Json:
         """Canonical JSON with a checksum of its own."""

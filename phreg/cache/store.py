@@ -7,13 +7,10 @@
 
 import contextlib
 import logging
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TypeVar
 
+from phreg.cache.parallel import in_parallel
 from phreg.cache.records import CommitRecord, ObjectDigest, check_shard_name, make_anew
 from phreg.cache.rows import TargetRows
 from phreg.cache.spec import TargetSpec, differing_fields
@@ -31,13 +28,9 @@ from phreg.fingerprint import digest_bytes
 from phreg.storage import Folder
 from phreg.types import Quarantined
 
-REQUESTS_AT_ONCE = 8
 COMMIT_ATTEMPTS = 3  # more than one only if the winner's record is discarded at the same moment
 
 logger = logging.getLogger(__name__)
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -132,7 +125,7 @@ class TargetStore:
             return winner
         _check_finite(name, rows)
         objects = rows_to_objects(rows)
-        record = _new_record(name, shard_digest, rows, quarantined, objects)
+        record = CommitRecord.of(name, shard_digest, rows, quarantined, objects)
         attempt = self.folder / record.folder
         with self._room_given_back(record):
             in_parallel(lambda path: attempt.write(path, objects[path]), objects)
@@ -240,16 +233,6 @@ class TargetStore:
             raise CacheError("The rows do not fit the target spec", expected=expected, found=found)
 
 
-def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Results in order, requests side by side; the first error is raised."""
-    with ThreadPoolExecutor(REQUESTS_AT_ONCE, "phreg-cache") as pool:
-        try:
-            return list(pool.map(function, items))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
 def _check_finite(name: str, rows: TargetRows) -> None:
     if bad := rows.features.non_finite_rows():
         raise NonFiniteError(
@@ -266,23 +249,3 @@ def _shape_words(views: int, patches: int, dim: int, encoding: str) -> str:
 
 def _record_path(name: str) -> str:
     return f"shards/{check_shard_name(name)}.json"
-
-
-def _new_record(
-    name: str,
-    shard_digest: str,
-    rows: TargetRows,
-    quarantined: Sequence[Quarantined],
-    objects: dict[str, bytes],
-) -> CommitRecord:
-    return CommitRecord(
-        shard=name,
-        shard_digest=shard_digest,
-        attempt=uuid.uuid4().hex[:12],
-        rows=len(rows),
-        quarantined=tuple(quarantined),
-        bytes=sum(len(data) for data in objects.values()),
-        objects={path: ObjectDigest(len(data), digest_bytes(data)) for path, data in objects.items()},
-        data_digest=rows.digest,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )

@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from phreg.cache import EncodedFeatures, TargetRows, TargetStore
-from phreg.cache.store import in_parallel
+from phreg.cache.parallel import in_parallel
 from phreg.data import cut, decode_image, read_shard
 from phreg.distill.job import ShardRef
 from phreg.errors import ContentMismatchError, MissingTargetsError

@@ -179,6 +179,15 @@ def test_what_the_user_gives_wins(s3_proxy: S3Proxy, monkeypatch: pytest.MonkeyP
     assert len(s3_proxy.requests) == 5
 
 
+def test_who_created_learns_it_though_the_reply_is_lost(proxied_folder: Folder, s3_proxy: S3Proxy) -> None:
+    """The repeated PUT is refused for one's own object; another's is still another's."""
+    s3_proxy.fault(lose_reply, "PUT", "/mine")
+    assert proxied_folder.create("mine", b"1")
+    assert s3_proxy.count("PUT", "/mine") >= 2
+    assert not proxied_folder.create("mine", b"2")
+    assert proxied_folder.read("mine") == b"1"
+
+
 def test_nobody_there(tmp_path: Path) -> None:
     folder = Folder(
         "s3://bucket/a", {"endpoint_url": "http://127.0.0.1:1", "key": "a" * 20, "secret": "b" * 20}
