@@ -81,5 +81,6 @@ class StudentJob:
         return (form, path) if form in _DIRECTORIES else None
 
     def folder(self, output: Folder) -> Folder:
-        """Where the job writes: `checkpoints/`, `curve.jsonl`, `model/`, and `result.json` last."""
+        """Where the job writes: `checkpoints/`, `curve-so-far.jsonl`, then `curve.jsonl`, `model/`, and last
+        `result.json`."""
         return output / f"students/{self.digest}"

@@ -14,6 +14,7 @@ from phreg.storage import Folder
 
 RESULT = "result.json"
 CURVE = "curve.jsonl"
+CURVE_SO_FAR = "curve-so-far.jsonl"  # while it is trained; never in place of a finished one's
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from phreg.distill.batches import BatchPlan
 from phreg.distill.curve import CurvePoint, last_point
 from phreg.distill.job import StudentJob
 from phreg.distill.progress import OnProgress, Pace
-from phreg.distill.result import CURVE, StudentReport, finished_report, publish
+from phreg.distill.result import CURVE_SO_FAR, StudentReport, finished_report, publish
 from phreg.distill.samples import Batch, Samples, open_samples
 from phreg.distill.schedule import learning_rate
 from phreg.distill.skipped import SkippedStep
@@ -39,8 +39,10 @@ def train_student(
 
     Called by every worker of the group alike (by default there is one); only the first writes and
     reports progress. The same job gives the same weights and curve, bit for bit on CPU, however often it
-    is interrupted. Raises `TrainingError`, on every worker alike, if more steps than
-    `training.max_skipped_steps` have no finite loss and gradient, or if the held-out loss is not finite.
+    is interrupted. If two runs train a student in one output folder at once, the checkpoints of both serve
+    either, and the first to end gives the result. Raises `TrainingError`, on every worker alike, if more
+    steps than `training.max_skipped_steps` have no finite loss and gradient, or if the held-out loss is not
+    finite.
     """
     report = finished_report(job, output)
     if report is not None:
@@ -48,7 +50,7 @@ def train_student(
     run = _Run.prepare(job, output, workers or Workers())
     run.state.resume(run.folder, run.workers)
     run.train(on_progress)
-    return run.finish()
+    return finished_report(job, output) or run.finish()  # on a GPU another run's last bits may differ
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class _Run:
                 self._step(batch)
                 state.seconds = trained_before + pace.seconds
                 if self._due(self.job.training.checkpoint_every) and self.workers.leads:
-                    self.folder.write(CURVE, state.curve_text.encode())
+                    self.folder.write(CURVE_SO_FAR, state.curve_text.encode())
                     state.save(self.folder)
                 if on_progress is not None and self.workers.leads:
                     on_progress(pace.at(state.step, state.loss, state.skipped.count))

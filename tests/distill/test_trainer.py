@@ -154,3 +154,19 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_samples(job: StudentJob, 
     )
     with pytest.raises(TrainingError, match=r"not finite at step 2\b[\s\S]*photos-00\d_\d{4}"):
         train_student(other, Folder(str(tmp_path)))
+
+
+def test_of_two_runs_at_once_the_first_gives_the_result(job: StudentJob, tmp_path: Path) -> None:
+    """The second is in the middle when the first ends, and changes nothing of what that left."""
+    output, files = Folder(str(tmp_path / "output")), {}
+    first: list[StudentReport] = []
+
+    def overtaken(progress: StudentProgress) -> None:
+        if not first:
+            first.append(train_student(job, output))
+            files.update(outcome(job, output))
+        assert outcome(job, output) == files
+
+    report = train_student(job, output, on_progress=overtaken)
+    assert report == dataclasses.replace(first[0], reused=True)
+    assert outcome(job, output) == files
