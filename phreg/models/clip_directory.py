@@ -16,7 +16,7 @@ from timm.data import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from torch import Tensor
 
 from phreg.errors import CheckpointError, ModelError, ObjectNotFoundError
-from phreg.models.weights import parse_state_dict
+from phreg.models.weight_files import parse_state_dict
 from phreg.storage import Folder
 
 CONFIG_FILE = "open_clip_config.json"

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from phreg.errors import CheckpointError, ModelError
 from phreg.models.clip_directory import ClipDirectory, read_clip_directory
-from phreg.models.weights import load_weights, read_state_dict
+from phreg.models.weight_files import read_state_dict
+from phreg.models.weights import load_weights
 
 T = TypeVar("T")
 Statistics = tuple[Sequence[float], Sequence[float]]

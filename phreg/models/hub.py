@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import safetensors.torch
-import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
@@ -12,9 +11,11 @@ from torch import Tensor
 from phreg.errors import ModelError
 from phreg.models.architecture import base_architecture, check_stock, vit_arguments
 from phreg.models.backbone import Backbone
+from phreg.models.hub_config import HubConfig, build_vit, parse_hub_config
 from phreg.models.registered import read_as_registered
 from phreg.models.student import Student
-from phreg.models.weights import load_weights, parse_state_dict
+from phreg.models.weight_files import parse_state_dict
+from phreg.models.weights import load_weights
 from phreg.storage import Folder
 
 CONFIG_FILE = "config.json"
@@ -76,35 +77,23 @@ def load_student(uri: str) -> Student:
     vit, state, config = read_hub_folder(uri)
     load_weights(vit, state, uri)
     vit.eval().requires_grad_(False)
-    details, statistics = config.get("phreg", {}), config["pretrained_cfg"]
-    return Student(vit, details.get("read_out", "standard"), statistics["mean"], statistics["std"]).eval()
+    mean, std = config.pretrained_cfg.mean, config.pretrained_cfg.std
+    if mean is None or std is None:
+        raise ModelError(f"The student in {uri} has no normalisation", "mean and std in pretrained_cfg")
+    return Student(vit, config.phreg.read_out, mean, std).eval()
 
 
 def read_hub_folder(
-    uri: str, with_weights: bool = True
-) -> tuple[VisionTransformer, dict[str, Any], dict[str, Any]]:
-    """The network (not yet with its weights), its weights and its config."""
+    uri: str, state: dict[str, Any] | None = None
+) -> tuple[VisionTransformer, dict[str, Any], HubConfig]:
+    """The network (not yet with its weights), its weights (the folder's, if none are given), its config."""
     folder = Folder(uri)
-    raw = read_as_registered(folder, CONFIG_FILE)
-    try:
-        config = json.loads(raw)
-        # dynamic_img_size only changes how timm's own forward resamples; ours does that itself.
-        arguments = {k: v for k, v in config.get("model_args", {}).items() if k != "dynamic_img_size"}
-        vit = timm.create_model(config["architecture"], pretrained=False, **arguments)
-        vit.pretrained_cfg = config["pretrained_cfg"] | {"architecture": config["architecture"]}
-    except Exception as error:
-        raise ModelError(
-            f"Cannot build the model described by {uri}/{CONFIG_FILE}",
-            expected="timm's hub layout: architecture, model_args, pretrained_cfg",
-            found=f"{type(error).__name__}: {str(error)[:200]}",
-        ) from None
-    if not isinstance(vit, VisionTransformer):
-        raise ModelError(f"The model in {uri} is no plain ViT", "a VisionTransformer", type(vit).__name__)
-    state = {}
-    if with_weights:
-        weights = read_as_registered(folder, WEIGHTS_FILE)
-        state = parse_state_dict(weights, folder.url_of(WEIGHTS_FILE))
-    return vit, state, config
+    source = folder.url_of(CONFIG_FILE)
+    config = parse_hub_config(read_as_registered(folder, CONFIG_FILE), source)
+    if state is None:
+        state = parse_state_dict(read_as_registered(folder, WEIGHTS_FILE), folder.url_of(WEIGHTS_FILE))
+    parameters = sum(value.numel() for value in state.values() if isinstance(value, Tensor))
+    return build_vit(config, source, parameters), state, config
 
 
 def timm_snippet(model: Backbone, path: str) -> str:

@@ -19,7 +19,8 @@ from phreg.models.clip_directory import BUNDLED, PREFIX, is_clip_directory
 from phreg.models.clip_tower import Statistics, downloaded, tower_by_name, tower_of_directory
 from phreg.models.hub import read_hub_folder
 from phreg.models.position import resample_grid
-from phreg.models.weights import load_weights, read_state_dict
+from phreg.models.weight_files import read_state_dict
+from phreg.models.weights import load_weights
 
 Numbers = Sequence[float] | npt.NDArray[Any] | torch.Tensor
 _FORMS = f"timm/NAME[.TAG], open_clip/NAME[:TAG], local-dir:PATH, {PREFIX}PATH or {BUNDLED}"
@@ -105,9 +106,8 @@ def _from_timm(name: str, checkpoint: str | None) -> VisionTransformer:
 
 
 def _from_directory(path: str, checkpoint: str | None) -> VisionTransformer:
-    vit, state, _ = read_hub_folder(path, with_weights=checkpoint is None)
-    source = checkpoint or path
-    load_weights(vit, read_state_dict(checkpoint) if checkpoint else state, source)
+    vit, state, _ = read_hub_folder(path, read_state_dict(checkpoint) if checkpoint else None)
+    load_weights(vit, state, checkpoint or path)
     return vit
 
 

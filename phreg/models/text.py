@@ -13,7 +13,7 @@ from phreg.errors import CheckpointError, ModelError
 from phreg.fingerprint import digest_json, digest_weights
 from phreg.models.clip_directory import is_clip_directory, read_clip_directory
 from phreg.models.clip_tower import downloaded, downloaded_weights, open_clip_model
-from phreg.models.weights import read_state_dict
+from phreg.models.weight_files import check_values, read_state_dict
 
 TEXTS_PER_FORWARD = 256
 _NO_IMAGES = {"layers": 1, "width": 64, "image_size": 32, "patch_size": 32}  # a tower that is dropped at once
@@ -119,6 +119,7 @@ def _tower(
     weights = _text_weights(state, custom=kind is open_clip.CustomTextCLIP)
     with torch.device("meta"):  # nothing large is made before the weights are seen to fit
         _check_fits(_build(kind, kept, source), weights, source)
+    check_values(weights, source)
     clip = _build(kind, kept, source)
     clip.load_state_dict(weights, strict=False)
     return TextTower(

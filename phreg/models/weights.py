@@ -1,46 +1,17 @@
-"""Reading weights that somebody else wrote: safetensors, or PyTorch files without code in them."""
+"""Putting weights that somebody else wrote into a ViT: only such as fit it, and are finite numbers."""
 
-import io
 import math
 from collections.abc import Mapping
 from typing import Any
 
-import safetensors
-import safetensors.torch
-import torch
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
 from phreg.errors import CheckpointError
-from phreg.storage import read_url
+from phreg.models.weight_files import check_values, innermost
 
 _KERNELS = ("visual.conv1.weight", "visual.trunk.patch_embed.proj.weight", "patch_embed.proj.weight")
 _POSITIONS = ("visual.positional_embedding", "visual.trunk.pos_embed", "pos_embed")
-
-
-def read_state_dict(url: str) -> dict[str, Any]:
-    """The state dict at an fsspec URL. Raises `CheckpointError` for what is not plain tensors."""
-    return parse_state_dict(read_url(url), url)
-
-
-def parse_state_dict(data: bytes, source: str) -> dict[str, Any]:
-    if data[8:9] == b"{":  # safetensors: 8 bytes of header length, then JSON
-        try:
-            return safetensors.torch.load(data)
-        except safetensors.SafetensorError as error:
-            raise CheckpointError(f"Cannot read the safetensors file {source}", found=str(error)) from None
-    try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(
-            f"Cannot read the checkpoint {source}",
-            expected="safetensors, or a PyTorch file that holds only tensors and plain containers",
-            found=str(error).splitlines()[0][:200] if str(error) else type(error).__name__,
-            remedy="convert it to safetensors where you trust it; phreg runs no code from checkpoints",
-        ) from None
-    if not isinstance(state, dict):
-        raise CheckpointError(f"The checkpoint {source} is no state dict", "a dict", type(state).__name__)
-    return state
 
 
 def load_weights(vit: VisionTransformer, state: Mapping[str, Any], source: str) -> None:
@@ -49,7 +20,7 @@ def load_weights(vit: VisionTransformer, state: Mapping[str, Any], source: str) 
     The model takes the checkpoint's own grid (resampling to a wanted size comes later, by our rule).
     A head of another width is rebuilt; classifier heads may be missing.
     """
-    state = {str(k).removeprefix("module."): v for k, v in _innermost(state).items()}
+    state = {str(k).removeprefix("module."): v for k, v in innermost(state).items()}
     _check_patch(vit, state, source)
     _take_grid(vit, state)
     try:
@@ -59,14 +30,8 @@ def load_weights(vit: VisionTransformer, state: Mapping[str, Any], source: str) 
     renamed = {name: tensor for name, tensor in renamed.items() if isinstance(tensor, Tensor)}
     _take_head(vit, renamed)
     _check_fits(vit, renamed, source)
+    check_values(renamed, source)
     vit.load_state_dict(renamed, strict=False)
-
-
-def _innermost(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    for key in ("model", "state_dict"):
-        if isinstance(state.get(key), Mapping):
-            return _innermost(state[key])
-    return state
 
 
 def _check_patch(vit: VisionTransformer, state: Mapping[str, Any], source: str) -> None:
@@ -86,6 +51,8 @@ def _take_grid(vit: VisionTransformer, state: Mapping[str, Any]) -> None:
     position = next((state[name] for name in _POSITIONS if isinstance(state.get(name), Tensor)), None)
     if position is None or vit.pos_embed is None:
         return
+    if position.ndim not in (2, 3) or position.shape[-1] != vit.embed_dim:
+        return  # seen not to fit later
     tokens = position.shape[-2]
     if tokens == vit.pos_embed.shape[1]:
         return
@@ -102,6 +69,8 @@ def _take_head(vit: VisionTransformer, state: dict[str, Tensor]) -> None:
     weight = state.get("head.weight")
     if weight is None:
         return
+    if weight.ndim == 2 and weight.shape[1] != vit.embed_dim:
+        return  # seen not to fit later
     if isinstance(vit.head, nn.Identity) and not isinstance(vit.norm_pre, nn.Identity) and weight.ndim == 2:
         vit.reset_classifier(weight.shape[0])  # CLIP's projection
     elif isinstance(vit.head, nn.Identity):

@@ -11,7 +11,7 @@ import torch
 
 from phreg.errors import CheckpointError, ModelError, ObjectNotFoundError
 from phreg.models import hub_files, load_backbone
-from phreg.models.weights import parse_state_dict
+from phreg.models.weight_files import parse_state_dict
 from phreg.storage import Folder
 from tests.helpers import tiny_clip, tiny_dinov2
 

@@ -1,0 +1,123 @@
+"""`config.json` of timm's hub layout, checked: it may come from anybody, and timm would follow it far.
+
+Left to itself, timm takes names of other hubs and folders as architectures, and paths of checkpoints as
+arguments; and a number in it may ask for more memory than there is.
+"""
+
+import inspect
+import json
+from typing import Annotated, Any
+
+import timm
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from timm.models.vision_transformer import VisionTransformer
+
+from phreg.errors import ModelError
+from phreg.section import PositiveFloat
+
+MAX_CONFIG_BYTES = 1 << 20
+MAX_BLOCKS = 256
+MAX_PARAMETERS_BESIDE = 50_000_000  # more than the weights have: positions for another size, a head
+_ARGUMENTS = frozenset(inspect.signature(VisionTransformer.__init__).parameters) - {"self", "kwargs"}
+_Number = Annotated[int, Field(ge=0, le=1 << 16)]
+_Argument = bool | _Number | Annotated[float, Field(ge=-1e6, le=1e6)] | str | None | tuple[_Number, ...]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="allow", allow_inf_nan=False
+    )  # other keys are no matter of ours
+
+
+class _Pretrained(_Part):
+    mean: tuple[float, float, float] | None = None
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+
+
+class _Own(_Part):
+    read_out: str = "standard"
+
+
+class HubConfig(_Part):
+    """What we take from the file. `pretrained_cfg` is given to timm's model as it is written."""
+
+    architecture: str
+    model_args: dict[str, _Argument] = Field(default_factory=dict)
+    pretrained_cfg: _Pretrained
+    phreg: _Own = _Own()
+
+    @field_validator("architecture")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if ":" in value or "/" in value or not timm.is_model(value):
+            raise ValueError("timm has no architecture of this name")
+        return value
+
+    @field_validator("model_args")
+    @classmethod
+    def _of_a_vit(cls, value: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(value.keys() - _ARGUMENTS)
+        if unknown:
+            raise ValueError(f"a ViT has no argument {unknown[0][:60]!r}")
+        depth = value.get("depth")
+        if depth is not None and not 1 <= depth <= MAX_BLOCKS:
+            raise ValueError(f"a depth of {depth} blocks, not 1 to {MAX_BLOCKS}")
+        return value
+
+    def build(self) -> Any:
+        """The network, a VisionTransformer with random weights. Raises whatever timm does."""
+        # dynamic_img_size only changes how timm's own forward resamples; ours does that itself.
+        arguments: dict[str, Any] = {
+            key: value for key, value in self.model_args.items() if key != "dynamic_img_size"
+        }
+        vit: Any = timm.create_model(self.architecture, pretrained=False, **arguments)
+        if not isinstance(vit, VisionTransformer):
+            raise ValueError(f"{self.architecture} is no plain ViT, but {type(vit).__name__}")
+        described: Any = vit
+        described.pretrained_cfg = self.pretrained_cfg.model_dump() | {"architecture": self.architecture}
+        return vit
+
+
+def build_vit(config: HubConfig, source: str, parameters: int) -> VisionTransformer:
+    """The network that a config describes, if so many weights can fill it. Raises `ModelError`."""
+    described = sum(parameter.numel() for parameter in _built(config, source, "meta").parameters())
+    if described > 2 * parameters + MAX_PARAMETERS_BESIDE:
+        found = f"a network of {described} parameters; the weights have {parameters}"
+        raise _unusable(source, found)
+    return _built(config, source, "cpu")
+
+
+def _built(config: HubConfig, source: str, device: str) -> VisionTransformer:
+    try:
+        with torch.device(device):
+            vit: VisionTransformer = config.build()
+            return vit
+    except Exception as error:  # timm's constructors raise nearly anything
+        raise _unusable(source, f"{type(error).__name__}: {str(error)[:200]}") from None
+
+
+def parse_hub_config(raw: bytes, source: str) -> HubConfig:
+    """The checked config of a plain ViT. Raises `ModelError`."""
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise _unusable(source, f"{len(raw)} bytes, more than {MAX_CONFIG_BYTES}")
+    try:
+        config = HubConfig.model_validate(json.loads(raw))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part)[:60] for part in first["loc"])
+        found = f"{place}: {first['msg'].removeprefix('Value error, ')}"
+    except (ValueError, RecursionError) as error:
+        found = f"{type(error).__name__}: {str(error)[:200]}"
+    else:
+        _built(config, source, "meta")  # nothing large is made before it is seen not to be
+        return config
+    raise _unusable(source, found)
+
+
+def _unusable(source: str, found: str) -> ModelError:
+    return ModelError(
+        f"Cannot build the model described by {source}",
+        expected="timm's hub layout of a plain ViT: architecture, model_args, pretrained_cfg",
+        found=found,
+    )
