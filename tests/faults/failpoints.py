@@ -43,8 +43,8 @@ class Failpoints:
         self._write([])
 
     def note(self, function: str, label: str = "") -> None:
-        """Count the passes of `function` ("module:Class.name"). `label`: an argument, or an attribute of one,
-        that is written down with each."""
+        """Count the passes of `function` ("module:Class.name"). `label`: arguments, or attributes of them,
+        that are written down with each ("path", or "shard.name self.spec.digest")."""
         self.add(function, "note", label=label)
 
     def add(

@@ -78,8 +78,9 @@ def wrapped(original, function, points):
 
 
 def label_of(arguments, label):
-    name, *attributes = label.split(".")
-    return str(functools.reduce(getattr, attributes, arguments[name]))
+    """The values of the arguments (`shard.name self`), with spaces between."""
+    paths = [part.split(".") for part in label.split()]
+    return " ".join(str(functools.reduce(getattr, rest, arguments[first])) for first, *rest in paths)
 
 
 def note(function, label, points):
