@@ -15,7 +15,8 @@ from phreg.types import Quarantined
 
 MAX_NAME_BYTES = 220  # with the attempt it must fit a file system's 255
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-
+ObjectPath = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")]
+"""Below an attempt's folder, and nowhere else."""
 
 Json = bytes  # `bytes` itself is a field's name below
 
@@ -39,7 +40,7 @@ class CommitRecord(BaseModel):
     rows: NonNegativeInt
     quarantined: tuple[Quarantined, ...]
     bytes: NonNegativeInt
-    objects: dict[str, ObjectDigest]
+    objects: dict[ObjectPath, ObjectDigest]
     data_digest: Sha256
     created: str
 

@@ -54,7 +54,7 @@ class FeatureMaker:
         name = digest_json({"model": self._model, "shape": list(images.shape), "pixels": pixels})
         path = f"{name}.safetensors"
         features = (read_sealed_tensors(self.folder, path) or {}).get("features")
-        if features is None:
+        if features is None or features.ndim != 4 or len(features) != len(images):
             features = self._make(images)
             self.folder.write(path, seal_tensors({"features": features}))
         return features

@@ -1,16 +1,17 @@
 """One registered model version: a folder in timm's hub layout, and the record that proves it whole."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from phreg.errors import ObjectNotFoundError, RegistryError
 from phreg.fingerprint import canonical_json, digest_bytes, digest_json
+from phreg.registry.names import check_file
 from phreg.storage import Folder
 
 RECORD_FILE = "entry.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION: Literal[1] = 1
 
 
 class StoredFile(NamedTuple):
@@ -25,7 +26,7 @@ class EntryRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    format_version: int = FORMAT_VERSION
+    format_version: Literal[1] = FORMAT_VERSION
     model: str
     version: int
     student: str
@@ -35,6 +36,12 @@ class EntryRecord(BaseModel):
     teacher_metrics: dict[str, float]
     benchmark: str
     files: dict[str, StoredFile]
+
+    @field_validator("files")
+    @classmethod
+    def _within(cls, files: dict[str, StoredFile]) -> dict[str, StoredFile]:
+        """Paths that stay in the entry's folder. Raises `RegistryError`."""
+        return {check_file(path): stored for path, stored in files.items()}
 
     def to_bytes(self) -> bytes:
         """Canonical JSON, with a digest of its own over everything else."""
