@@ -85,14 +85,14 @@ def _fit(job: StudentJob, output: Folder, on_progress: OnProgress | None) -> Stu
 
 def _follower(mailbox: Mailbox, on_progress: OnProgress | None) -> Callable[[], None]:
     """Tells what is new in the mailbox, each time it is called."""
-    shown = None
+    shown = 0
 
     def follow() -> None:
         nonlocal shown
         latest = mailbox.latest()
-        if on_progress is not None and latest is not None and latest != shown:
+        if on_progress is not None and latest is not None and latest.step != shown:
             on_progress(latest)
-            shown = latest
+            shown = latest.step
 
     return follow
 
