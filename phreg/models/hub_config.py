@@ -61,7 +61,7 @@ class HubConfig(_Part):
         if unknown:
             raise ValueError(f"a ViT has no argument {unknown[0][:60]!r}")
         depth = value.get("depth")
-        if depth is not None and not 1 <= depth <= MAX_BLOCKS:
+        if depth is not None and (type(depth) is not int or not 1 <= depth <= MAX_BLOCKS):
             raise ValueError(f"a depth of {depth} blocks, not 1 to {MAX_BLOCKS}")
         return value
 
