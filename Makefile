@@ -6,7 +6,7 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-slow lint setup setup-dev clean
+.PHONY: demo test test-slow lint audit setup setup-dev clean
 
 demo: setup  ## the whole pipeline on drawn scenes, in a few minutes on two cores
 	$(BIN)/phreg demo
@@ -22,6 +22,10 @@ lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive phreg flows
+
+audit: setup-dev  ## known vulnerabilities in what we pin; asks the package index
+	$(BIN)/python infra/audit.py
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
