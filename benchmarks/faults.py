@@ -50,6 +50,8 @@ def markdown(trials: list[dict[str, Any]], tries: int) -> str:
         of_group = [trial for trial in trials if trial["group"] == group]
         for fault in dict.fromkeys(trial["fault"] for trial in of_group):
             lines.append(_line(fault, [trial for trial in of_group if trial["fault"] == fault]))
+        notes = [f"- {trial['fault']}: {trial['note']}" for trial in of_group if trial.get("note")]
+        lines += ["", *notes] if notes else []
     return "\n".join(lines) + "\n"
 
 

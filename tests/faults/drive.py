@@ -3,12 +3,12 @@
 Prints its report as one JSON line. Exit code 1 and the error's text for a `PhregError`, as `phreg run` does.
 """
 
-import dataclasses
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,28 @@ from tests.generate.worlds import World
 REPOSITORY = Path(__file__).parents[2]
 
 
+@dataclass(frozen=True)
+class Driver:
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    def ends(self, seconds: float = 240) -> int:
+        """Its exit code, waited for. One that does not end is killed."""
+        try:
+            return self.process.wait(seconds)
+        finally:
+            self.process.kill()
+
+    @property
+    def errors(self) -> str:
+        return (self.folder / "errors").read_text()
+
+    @property
+    def report(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "output").read_text().splitlines()[-1])
+        return found
+
+
 def start(
     folder: Path,
     world: World,
@@ -30,8 +52,8 @@ def start(
     address: str = "local",
     environment: Mapping[str, str] | None = None,
     patience: float | None = None,
-) -> subprocess.Popen[str]:
-    """Start one; `folder` (made) holds its job. `communicate` with it in the end."""
+) -> Driver:
+    """Start one; `folder` (made) holds its job, and what it prints: Ray may print more than a pipe takes."""
     job: dict[str, Any] = {
         "teacher": world.teacher.model_dump(),
         "cache_url": world.cache.url,
@@ -43,14 +65,15 @@ def start(
     }
     folder.mkdir(parents=True)
     (folder / "job.json").write_text(json.dumps(job))
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.drive", str(folder / "job.json")],
-        cwd=REPOSITORY,
-        env=os.environ | dict(environment or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with (folder / "output").open("w") as output, (folder / "errors").open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.drive", str(folder / "job.json")],
+            cwd=REPOSITORY,
+            env=os.environ | dict(environment or {}),
+            stdout=output,
+            stderr=errors,
+        )
+    return Driver(process, folder)
 
 
 def main() -> int:
@@ -62,8 +85,7 @@ def main() -> int:
     except PhregError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    made = {"made": report.made, "reused": report.reused, "failed": report.failed}
-    print(json.dumps(made | {"shards": [dataclasses.asdict(shard) for shard in report.shards]}))
+    print(json.dumps({"made": report.made, "reused": report.reused, "failed": report.failed}))
     return 0
 
 

@@ -13,7 +13,8 @@ LEDGER = "PHREG_FAULTS_LEDGER"  # where trials are noted; unset, they are only a
 @dataclass
 class Trial:
     """One fault, once. `repeated`: what was made more than once, in `unit`; `lost`: what is missing or wrong
-    afterwards; `rerun`: whether the same command had to be given again. `survived` is set by the ledger."""
+    afterwards; `rerun`: whether the same command had to be given again; `note`: what else was measured.
+    `survived` is set by the ledger."""
 
     fault: str
     group: str
@@ -21,6 +22,7 @@ class Trial:
     repeated: int = 0
     lost: int = 0
     rerun: bool = False
+    note: str = ""
     survived: bool = False
 
 

@@ -129,14 +129,12 @@ def test_a_lost_head_is_a_clear_error_and_a_new_cluster_goes_on(
             )
             points.await_(hold, seconds=240)
             os.kill(pid_of(cluster.head_node, process), signal.SIGKILL)
-            _, errors = driver.communicate(timeout=120)
-            assert driver.returncode == 1
-            assert words in errors
-            assert "run the same command again" in errors
+            assert driver.ends(120) == 1
+            assert words in driver.errors
+            assert "run the same command again" in driver.errors
             this.rerun = True
         again = drive.start(tmp_path / "again", world, urls, actors(1, 1), environment=points.environment())
-        _, errors = again.communicate(timeout=240)
-        assert again.returncode == 0, errors
+        assert again.ends() == 0, again.errors
         this.repeated = points.repeated()
         assert this.repeated == 1
         assert digests(world.cache) == undisturbed(world, urls, tmp_path / "alone")

@@ -1,6 +1,5 @@
 """Runs of target generation at the same moment on one cache, and a gc beside them."""
 
-import json
 import subprocess
 import sys
 import threading
@@ -58,10 +57,10 @@ def test_three_runs_of_two_configs_and_a_gc_share_a_cache(tmp_path: Path) -> Non
         )
         collector.start()
         points.release(hold)
-        ends = [driver.communicate(timeout=240) for driver in started]
+        codes = [driver.ends() for driver in started]
         ended.set()
         collector.join()
-        assert [driver.returncode for driver in started] == [0, 0, 0], ends
+        assert codes == [0, 0, 0], [driver.errors for driver in started]
         expected = undisturbed(same, urls, tmp_path / "alone") | undisturbed(other, urls, tmp_path / "alone")
         assert digests(same.cache) == expected
         passes = points.labels(COMPUTE)
@@ -71,7 +70,7 @@ def test_three_runs_of_two_configs_and_a_gc_share_a_cache(tmp_path: Path) -> Non
         twice.repeated = len(passes) - 2 * SHARDS
         # In the same order both would do every shard; now they meet when few are left.
         assert twice.repeated <= SHARDS // 2
-        reports = [json.loads(output) for output, _ in ends]
+        reports = [driver.report for driver in started]
         assert all(report["made"] + report["reused"] == SHARDS for report in reports)
         assert told
 
@@ -89,8 +88,8 @@ def test_two_runs_each_with_a_ray_of_its_own(tmp_path: Path) -> None:
         ]
         points.await_(hold, 2, seconds=240)
         points.release(hold)
-        ends = [driver.communicate(timeout=240) for driver in started]
-        assert [driver.returncode for driver in started] == [0, 0], ends
+        codes = [driver.ends() for driver in started]
+        assert codes == [0, 0], [driver.errors for driver in started]
         assert digests(world.cache) == undisturbed(world, urls, tmp_path / "alone")
         this.repeated = points.repeated()
         assert this.repeated <= SHARDS // 2
