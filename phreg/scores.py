@@ -31,7 +31,7 @@ class ConfusionMatrix:
         self.counts += flat.reshape(self.classes, self.classes)
 
     @property
-    def class_iou(self) -> Float[np.ndarray, "K"]:
+    def class_iou(self) -> Float[np.ndarray, " K"]:
         """Intersection over union a class, in [0, 1]; NaN for a class that occurs nowhere."""
         hit = np.diag(self.counts).astype(np.float64)
         union = self.counts.sum(0) + self.counts.sum(1) - hit

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from jaxtyping import install_import_hook
+
+settings.register_profile("untimed", deadline=None, print_blob=True)  # no test depends on the machine's speed
+settings.load_profile("untimed")
 
 # Shapes are checked at run time in tests, before the modules are imported.
 _CHECKED = [

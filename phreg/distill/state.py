@@ -1,5 +1,6 @@
 """What changes in training: the unlocked parameters, the optimiser, the step, the curve, what was skipped."""
 
+import contextlib
 import math
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from phreg.distill.checkpoint import Checkpoint, latest_checkpoint, read_checkpo
 from phreg.distill.curve import CurvePoint, curve_from_jsonl, curve_to_jsonl
 from phreg.distill.skipped import NONE_SKIPPED, REMEDY, SkippedSteps
 from phreg.distill.workers import Workers
-from phreg.errors import TrainingError
+from phreg.errors import ObjectNotFoundError, TrainingError
 from phreg.models import Student
 from phreg.storage import Folder
 
@@ -65,11 +66,9 @@ class TrainingState:
 
     def resume(self, folder: Folder, workers: Workers) -> None:
         """Go back to the latest whole checkpoint, if there is one: the first worker chooses for all."""
-        checkpoint = latest_checkpoint(folder) if workers.leads else None
-        step = workers.broadcast(checkpoint.step if checkpoint else -1)
-        if step < 0:
+        checkpoint = _common_checkpoint(folder, workers)
+        if checkpoint is None:
             return
-        checkpoint = checkpoint or read_checkpoint(folder, step)
         with torch.no_grad():
             for name, parameter in self._unlocked().items():
                 parameter.copy_(checkpoint.weights[name])
@@ -80,3 +79,17 @@ class TrainingState:
 
     def _unlocked(self) -> dict[str, Tensor]:
         return {name: p.detach() for name, p in self.student.named_parameters() if p.requires_grad}
+
+
+def _common_checkpoint(folder: Folder, workers: Workers) -> Checkpoint | None:
+    """The same for all workers. One that another run removes before all have read it is chosen anew."""
+    while True:
+        checkpoint = latest_checkpoint(folder) if workers.leads else None
+        step = workers.broadcast(checkpoint.step if checkpoint else -1)
+        if step < 0:
+            return None
+        if not workers.leads:
+            with contextlib.suppress(ObjectNotFoundError):
+                checkpoint = read_checkpoint(folder, step)
+        if workers.all(checkpoint is not None):
+            return checkpoint

@@ -13,7 +13,7 @@ from phreg.distill.batches import BatchPlan
 from phreg.distill.curve import CurvePoint, last_point
 from phreg.distill.job import StudentJob
 from phreg.distill.progress import OnProgress, Pace
-from phreg.distill.result import CURVE_SO_FAR, StudentReport, finished_report, publish
+from phreg.distill.result import CURVE_SO_FAR, RESULT, StudentReport, finished_report, publish
 from phreg.distill.samples import Batch, Samples, open_samples
 from phreg.distill.schedule import learning_rate
 from phreg.distill.skipped import SkippedStep
@@ -23,6 +23,7 @@ from phreg.distill.stream import train_batches
 from phreg.distill.student import build_student
 from phreg.distill.validation import validate
 from phreg.distill.workers import Workers
+from phreg.errors import StorageError
 from phreg.models import hub_files
 from phreg.storage import Folder
 
@@ -44,13 +45,25 @@ def train_student(
     steps than `training.max_skipped_steps` have no finite loss and gradient, or if the held-out loss is not
     finite.
     """
-    report = finished_report(job, output)
-    if report is not None:
-        return report
-    run = _Run.prepare(job, output, workers or Workers())
+    workers = workers or Workers()
+    finished = finished_report(job, output) if workers.leads else None
+    if workers.broadcast(finished is not None):  # one alone would wait for the others
+        return finished or _finished_by_another(job, output)
+    run = _Run.prepare(job, output, workers)
     run.state.resume(run.folder, run.workers)
     run.train(on_progress)
     return finished_report(job, output) or run.finish()  # on a GPU another run's last bits may differ
+
+
+def _finished_by_another(job: StudentJob, output: Folder) -> StudentReport:
+    report = finished_report(job, output)
+    if report is None:
+        raise StorageError(
+            f"The result of the student {job.student.name} is gone again",
+            expected=job.folder(output).url_of(RESULT),
+            remedy="run the same command again",
+        )
+    return report
 
 
 @dataclass(frozen=True)

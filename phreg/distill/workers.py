@@ -37,6 +37,10 @@ class Workers:
         distributed.broadcast(value, 0)
         return int(value.item())
 
+    def all(self, true: bool) -> bool:
+        """Whether it is true for every worker."""
+        return int(self.sum(torch.tensor([int(true)], device=self.device)).item()) == self.world
+
     def gather(self, lines: Sequence[str]) -> list[str]:
         """The lines of all workers, in the order of their ranks (as JSON: nothing is unpickled)."""
         if self.world == 1:

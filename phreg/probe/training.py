@@ -52,7 +52,7 @@ def train_head(
     head.eval()
 
 
-def batch_order(images: int, config: ProbeConfig) -> list[Int[Tensor, "B"]]:
+def batch_order(images: int, config: ProbeConfig) -> list[Int[Tensor, " B"]]:
     """Indices of each step's images: shuffled passes one after another, cut into equal batches.
 
     So a batch may reach into the next pass, and one that is larger than the set has images twice.

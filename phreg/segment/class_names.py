@@ -28,7 +28,7 @@ class ClassEmbeddings(NamedTuple):
     """A unit vector a name, and the index of the class that the name belongs to (ascending)."""
 
     embeddings: Float[Tensor, "names C"]
-    owner: Int[Tensor, "names"]
+    owner: Int[Tensor, " names"]
 
 
 def class_embeddings(

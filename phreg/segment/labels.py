@@ -13,7 +13,7 @@ MAX_VALUES = 1 << 24  # of a map with all names, in memory at once
 
 
 def class_probabilities(
-    cosines: Float[Tensor, "names H W"], owner: Int[Tensor, "names"], classes: int, scale: float
+    cosines: Float[Tensor, "names H W"], owner: Int[Tensor, " names"], classes: int, scale: float
 ) -> Float[Tensor, "K H W"]:
     """The probability of each class's likeliest name. Their sum is below 1 where classes have several."""
     of_name = (cosines * scale).softmax(0)
@@ -24,7 +24,7 @@ def class_probabilities(
 
 def class_labels(
     cosines: Float[Tensor, "names H W"],
-    owner: Int[Tensor, "names"],
+    owner: Int[Tensor, " names"],
     scale: float,
     threshold: float | None = None,
     background: int | None = None,

@@ -44,7 +44,7 @@ class Segmenter:
         self,
         backbone: Backbone,
         embeddings: Float[Tensor, "names C"],
-        owner: Int[Tensor, "names"],
+        owner: Int[Tensor, " names"],
         classes: int,
         settings: SegmentationConfig | None = None,
         background: int | None = None,
