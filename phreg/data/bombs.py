@@ -12,8 +12,9 @@ from phreg.errors import SampleError
 MAX_SCANS = 100  # encoders write one, or about ten; each goes over the whole image
 MAX_TILE = 1 << 25  # pixels of a TIFF's tile, unless the image itself has more
 MAX_COMMENTS = 1000  # of a plain-text PPM; Pillow copies what follows each
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in entropy-coded data: neither stuffing nor restart
-_SCAN, _END = 0xDA, 0xD9
+# Of those with a length behind them, or the end: not stuffing, fill bytes, restarts, reserved ones.
+_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
+_SCAN, _END = b"\xda", b"\xd9"
 
 
 def check_cost(image: Image.Image, data: bytes) -> None:
@@ -28,15 +29,14 @@ def check_cost(image: Image.Image, data: bytes) -> None:
 
 
 def count_scans(data: bytes) -> int:
-    """Scans of a JPEG's first image, counted no further than past `MAX_SCANS`."""
-    place, scans = 2, 0
-    while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != _END and scans <= MAX_SCANS:
-        kind = data[place + 1]
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-        if kind == _SCAN:
-            scans += 1
-            following = _MARKER.search(data, place)
-            place = following.start() if following else len(data)
+    """Scans of a JPEG's first image, counted no further than past `MAX_SCANS`.
+
+    Between segments, as in entropy-coded data, libjpeg goes on to the next marker, whatever lies before it.
+    """
+    place, scans = 0, 0
+    while scans <= MAX_SCANS and (marker := _MARKER.search(data, place)) and marker[1] != _END:
+        scans += marker[1] == _SCAN
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
     return scans
 
 

@@ -33,10 +33,10 @@ def four_hundred_megapixels() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
-def endless_scans() -> bytes:
+def endless_scans(between: bytes = b"") -> bytes:
     """The last scan of a progressive JPEG again and again: 64 megapixels are gone over each time."""
     data = encoded(Image.new("RGB", (8000, 8000)), "JPEG", progressive=True)
-    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 5000 + b"\xff\xd9"
+    return data[:-2] + (between + data[data.rindex(b"\xff\xda") : -2]) * 5000 + b"\xff\xd9"
 
 
 def huge_tile() -> bytes:
@@ -72,6 +72,7 @@ def float_tiff(value: float) -> bytes:
     return encoded(Image.fromarray(np.full((8, 8), value, np.float32)), "TIFF")
 
 
+COMMENT = b"\xff\xfe\0\2"  # an empty one
 NOT_AN_IMAGE = "not an image in a known format"
 _MADE: dict[str, tuple[Callable[[], bytes], str]] = {
     "no bytes": (lambda: b"", "^no bytes$"),
@@ -97,6 +98,14 @@ _MADE: dict[str, tuple[Callable[[], bytes], str]] = {
     "a JPEG that claims 65535 x 65535": (jpeg_of_65535_squared, "pixels"),
     "a WebP that claims 65000 x 65000": (webp_of_gigapixels, "."),
     "5000 scans of 64 megapixels": (endless_scans, "more than 100 scans"),
+    **{
+        f"5000 scans behind {name}": (functools.partial(endless_scans, COMMENT + between), "more than 100 scans")
+        for name, between in {
+            "fill bytes": b"\xff",
+            "stray bytes": b"\x07",
+            "TEM markers": b"\xff\1",
+        }.items()
+    },
     "a tile of 640 megapixels": (huge_tile, "tiles of 40000x16000"),
     "text that inflates to 200 MB": (
         lambda: png_with(chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(200_000_000)))),
