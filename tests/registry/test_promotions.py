@@ -1,0 +1,91 @@
+"""Numbered promotions with gaps and damage: the last one holds, and no number is given twice."""
+
+import pytest
+
+from phreg.errors import RegistryError
+from phreg.registry import Registry, verify
+from phreg.sealed import seal
+from phreg.storage import Folder
+from tests.registry.examples import register
+
+COPY = "demo/aliases/champion.json"
+ROTTEN = b"rotten"
+
+
+def numbered(number: int) -> str:
+    return f"demo/promotions/champion/{number}.json"
+
+
+@pytest.fixture
+def promoted(registry: Registry) -> Registry:
+    """Versions 1 to 3 were champions, one after the other."""
+    for version in (1, 2, 3):
+        register(registry, digest=f"d{version}")
+        registry.promote("demo", version, "champion", f"reason {version}")
+    return registry
+
+
+def held(registry: Registry) -> int | None:
+    promotion = registry.alias("demo", "champion")
+    return promotion.version if promotion else None
+
+
+def heal(registry: Registry) -> None:
+    for damage in verify(registry, Folder("memory://no-students"), heal=True):
+        assert damage.healed
+
+
+def test_a_gap_changes_no_champion(promoted: Registry) -> None:
+    promoted.folder.remove(numbered(2))
+    assert held(promoted) == 3
+    promoted.folder.write(COPY, ROTTEN)
+    assert held(promoted) == 3
+    heal(promoted)
+    assert held(promoted) == 3
+    assert promoted.promote("demo", 1, "champion", "back").number == 4
+    promoted.folder.remove(COPY)
+    assert held(promoted) == 1
+    assert [item.number for item in promoted.history("demo")] == [1, 3, 4]
+
+
+def test_a_listing_that_is_out_of_date_hides_no_promotion(
+    promoted: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = promoted.history("demo")[0]
+    promoted.folder.write(COPY, first.to_bytes())  # of a writer that was slow
+    whole = Folder.list
+    monkeypatch.setattr(Folder, "list", lambda self, under="": whole(self, under)[:1])
+    assert held(promoted) == 3
+    assert promoted.promote("demo", 2, "champion", "back").number == 4
+
+
+def test_a_damaged_old_promotion_is_left_out(promoted: Registry, caplog: pytest.LogCaptureFixture) -> None:
+    promoted.folder.write(numbered(2), ROTTEN)
+    assert [item.version for item in promoted.history("demo")] == [1, 3]
+    assert "champion/2.json is damaged" in caplog.text
+    assert held(promoted) == 3
+    assert promoted.promote("demo", 1, "champion", "back").number == 4
+
+
+def test_a_damaged_last_promotion_is_named_and_the_next_takes_its_place(promoted: Registry) -> None:
+    promoted.folder.write(numbered(3), ROTTEN)
+    assert [item.version for item in promoted.history("demo")] == [1, 2, 3], "its copy is whole"
+    promoted.folder.write(COPY, ROTTEN)
+    for read in (promoted.alias, promoted.entry):
+        with pytest.raises(RegistryError, match=r"champion/3[.]json") as caught:
+            read("demo", "champion")
+    assert "next number" in caught.value.remedy
+    promotion = promoted.promote("demo", 2, "champion", "back")
+    assert (promotion.number, promotion.previous) == (4, None)
+    assert held(promoted) == 2
+    assert [item.number for item in promoted.history("demo")] == [1, 2, 4]
+
+
+def test_a_promotion_under_anothers_number_is_damaged(promoted: Registry) -> None:
+    second = promoted.history("demo")[1]
+    promoted.folder.write(numbered(4), second.to_bytes())
+    with pytest.raises(RegistryError, match="promotion 2 of champion"):
+        promoted.alias("demo", "champion")
+    assert promoted.promote("demo", 1, "champion", "back").number == 5
+    promoted.folder.write(COPY, seal(second.model_dump(mode="json") | {"alias": "other"}))
+    assert held(promoted) == 1
