@@ -16,7 +16,10 @@ DECISION_FILE = "decision.json"
 
 
 class Decision(BaseModel):
-    """What the gate said about a version, and which alias was at stake. `decided_at` is UTC, ISO 8601."""
+    """What the gate said about a version, and which alias was at stake. `decided_at` is UTC, ISO 8601.
+
+    `number` is that of the promotion that makes it true; refusals have none, nor have older decisions.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,6 +27,7 @@ class Decision(BaseModel):
     promoted: bool
     reasons: tuple[str, ...]
     decided_at: str
+    number: int | None = None
 
 
 def decide(model: Folder, version: int, alias: str, judge: Callable[[Promotion | None], Verdict]) -> Decision:
@@ -39,13 +43,15 @@ def decide(model: Folder, version: int, alias: str, judge: Callable[[Promotion |
             return recorded
         holds = held is not None and held.version == version
         verdict = judge(None if holds else held)
+        number = held.number if held is not None and holds else promotions.following(held)
         decision = Decision(
             alias=alias,
             promoted=verdict.promoted,
             reasons=verdict.reasons,
             decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            number=(number or None) if verdict.promoted else None,
         )
-        model.write(f"{version}/{DECISION_FILE}", seal(decision.model_dump(mode="json")))
+        model.write(f"{version}/{DECISION_FILE}", seal(decision.model_dump(mode="json", exclude_none=True)))
         if not verdict.promoted or holds or promotions.point(model, alias, version, verdict.reason, held):
             return decision
 
@@ -53,7 +59,7 @@ def decide(model: Folder, version: int, alias: str, judge: Callable[[Promotion |
 def decision_on(model: Folder, version: int) -> Decision | None:
     """The decision on a version; None if there is none, or if it was interrupted before it took effect."""
     decision = recorded(model, version)
-    if decision is None or (decision.promoted and not _took_effect(model, version, decision.alias)):
+    if decision is None or (decision.promoted and not _took_effect(model, version, decision)):
         return None
     return decision
 
@@ -73,6 +79,12 @@ def recorded(model: Folder, version: int) -> Decision | None:
         ) from None
 
 
-def _took_effect(model: Folder, version: int, alias: str) -> bool:
-    """Whether the version was ever given the alias; it may have moved on since."""
-    return any(item.alias == alias and item.version == version for item in promotions.history(model))
+def _took_effect(model: Folder, version: int, decision: Decision) -> bool:
+    """Whether the version was given the alias by this decision; the alias may have moved on since.
+
+    Of older decisions only whether it ever was.
+    """
+    if decision.number is not None:
+        promotion = promotions.of_number(model, decision.alias, decision.number)
+        return promotion is not None and promotion.version == version
+    return any(item.alias == decision.alias and item.version == version for item in promotions.history(model))

@@ -3,10 +3,10 @@
 import pytest
 
 from phreg.errors import RegistryError
-from phreg.registry import Registry, verify
+from phreg.registry import Entry, Registry, Verdict, verify
 from phreg.sealed import seal
 from phreg.storage import Folder
-from tests.registry.examples import register
+from tests.registry.examples import DiesAt, Power, judged, register
 
 COPY = "demo/aliases/champion.json"
 ROTTEN = b"rotten"
@@ -89,3 +89,44 @@ def test_a_promotion_under_anothers_number_is_damaged(promoted: Registry) -> Non
     assert promoted.promote("demo", 1, "champion", "back").number == 5
     promoted.folder.write(COPY, seal(second.model_dump(mode="json") | {"alias": "other"}))
     assert held(promoted) == 1
+
+
+def test_an_earlier_promotion_by_hand_makes_no_lost_race_a_promotion(promoted: Registry) -> None:
+    """Version 1 is judged against 3; meanwhile 2 gets the alias. It was champion once, long ago."""
+    asked: list[int] = []
+
+    def judge(champion: Entry | None) -> Verdict:
+        assert champion is not None
+        asked.append(champion.version)
+        if len(asked) == 1:
+            promoted.promote("demo", 2, "champion", "meanwhile")
+        return Verdict(champion.version == 3, (f"against {champion.version}",))
+
+    decision = promoted.decide(promoted.entry("demo", 1), "champion", judge)
+    assert asked == [3, 2]
+    assert not decision.promoted
+    assert held(promoted) == 2
+
+
+def test_an_earlier_promotion_by_hand_does_not_complete_an_interrupted_one(local: Registry) -> None:
+    first, second = register(local, digest="d1"), register(local, digest="d2")
+    for entry in (first, second):
+        local.promote("demo", entry.version, "champion", "by hand")
+    with pytest.raises(Power):
+        Registry(DiesAt(local.folder.url, {"under": "promotions/"})).decide(
+            first, "champion", judged(True, "a")
+        )
+    assert local.decision(first) is None
+    decision = local.decide(first, "champion", judged(True, "b"))
+    assert (decision.reasons, decision.number) == (("b",), 3)
+    assert local.decision(first) == decision
+    local.promote("demo", 2, "champion", "by hand")
+    assert local.decision(first) == decision
+
+
+def test_a_version_that_holds_the_alias_is_judged_once(local: Registry) -> None:
+    entry = register(local)
+    local.promote("demo", 1, "champion", "by hand")
+    decision = local.decide(entry, "champion", judged(True, "good"))
+    assert decision.number == 1
+    assert local.decide(entry, "champion", judged(False, "bad")) == decision
