@@ -99,7 +99,10 @@ _MADE: dict[str, tuple[Callable[[], bytes], str]] = {
     "a WebP that claims 65000 x 65000": (webp_of_gigapixels, "."),
     "5000 scans of 64 megapixels": (endless_scans, "more than 100 scans"),
     **{
-        f"5000 scans behind {name}": (functools.partial(endless_scans, COMMENT + between), "more than 100 scans")
+        f"5000 scans behind {name}": (
+            functools.partial(endless_scans, COMMENT + between),
+            "more than 100 scans",
+        )
         for name, between in {
             "fill bytes": b"\xff",
             "stray bytes": b"\x07",
