@@ -98,6 +98,9 @@ class GenerationConfig(Section):
     )
     max_attempts: PositiveInt = Field(3, description="tries a shard before it is reported as failed")
     start_timeout_s: PositiveFloat = Field(300, description="seconds to wait for min_actors")
+    stall_timeout_s: PositiveFloat = Field(
+        3600, description="seconds without a shard read or a batch begun until an actor is taken for hung"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -16,6 +16,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from phreg.errors import GenerationError
 from phreg.execution.cluster import resource_words
+from phreg.execution.pulse import Pulse
 from phreg.execution.watch import ClusterWatch
 from phreg.execution.work import Failure, Work
 
@@ -36,13 +37,16 @@ class OnError(Enum):
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """`resources` are those of an actor, for messages. The pool waits `start_timeout_s` for `min_actors`."""
+    """`resources` are those of an actor, for messages. The pool waits `start_timeout_s` for `min_actors`.
+
+    An actor at work without progress for `stall_timeout_s` is replaced: see `Pulse`."""
 
     min_actors: int
     max_actors: int
     max_attempts: int
     start_timeout_s: float
     resources: Mapping[str, float]
+    stall_timeout_s: float
     in_flight: int = 1
 
 
@@ -83,6 +87,7 @@ class _Member:
 
     actor: Any
     starting: Any
+    pulse: Pulse
     held: dict[Any, int] = field(default_factory=dict)
 
     @property
@@ -115,6 +120,7 @@ class _Pool(Generic[Item]):
                 self._resize()
                 self._check_enough()
             self._feed()
+            self._replace_stopped()
             owed = {reference: member for member in self.members for reference in member.references}
             if not owed:
                 time.sleep(POLL_S / 10)
@@ -136,7 +142,8 @@ class _Pool(Generic[Item]):
             return
         for _ in range(min(self.settings.max_actors, self.work.unfinished) - len(self.members)):
             actor = self.make_actor()
-            self.members.append(_Member(actor, actor.__ray_ready__.remote()))
+            pulse = Pulse(actor, self.settings.stall_timeout_s)
+            self.members.append(_Member(actor, actor.__ray_ready__.remote(), pulse))
 
     def _feed(self) -> None:
         """An item for each actor before a second one for any."""
@@ -147,6 +154,13 @@ class _Pool(Generic[Item]):
                 index = self.work.next(list(member.held.values()))
                 if index is not None:
                     member.held[member.actor.process.remote(self.work.items[index])] = index
+
+    def _replace_stopped(self) -> None:
+        """Its items go to others. Should it wake up after all, it does no harm: two may do the same."""
+        for member in [m for m in self.members if m.ready and m.pulse.stopped(busy=bool(m.held))]:
+            self._kill(member)
+            with self._reporting():
+                self.work.lost(list(member.held.values()), _stall(self.settings.stall_timeout_s))
 
     def _take(self, member: _Member, reference: Any) -> None:
         try:
@@ -227,6 +241,15 @@ class _Pool(Generic[Item]):
             remedy="ask for less (generation.min_actors, cpus_per_actor, gpus_per_actor), add nodes, or wait "
             "longer (generation.start_timeout_s)",
         )
+
+
+def _stall(seconds: float) -> GenerationError:
+    return GenerationError(
+        "The actor made no progress while working on it",
+        found=f"none for {seconds:g} s",
+        remedy="see what its process waits for (storage, the GPU); raise generation.stall_timeout_s if it "
+        "is only slow",
+    )
 
 
 def _death(reason: str) -> GenerationError:

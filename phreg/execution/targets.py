@@ -88,6 +88,10 @@ class TargetActor:
     def process(self, url: str) -> ShardReport:
         return self._generator.generate(url)
 
+    def progress(self) -> int:
+        """For the pool to see that it gets on. Answered in a thread of its own."""
+        return self._generator.steps
+
 
 def generate_targets(
     *,
@@ -147,7 +151,7 @@ def _actor_maker(
     actor = remote.options(
         num_cpus=generation.cpus_per_actor,
         num_gpus=generation.gpus_per_actor,
-        max_concurrency=_in_flight(generation),
+        max_concurrency=_in_flight(generation) + 1,  # the one for `progress`
         max_restarts=0,  # the pool replaces actors itself
     )
     return lambda: actor.remote(teacher, store, generation)
@@ -159,6 +163,7 @@ def _settings(generation: GenerationConfig) -> PoolSettings:
         max_actors=generation.max_actors,
         max_attempts=generation.max_attempts,
         start_timeout_s=generation.start_timeout_s,
+        stall_timeout_s=generation.stall_timeout_s,
         resources={"CPU": generation.cpus_per_actor, "GPU": generation.gpus_per_actor},
         in_flight=_in_flight(generation),
     )

@@ -40,6 +40,7 @@ class TargetGenerator:
         self._batch, self._decode_threads = images_per_forward, decode_threads
         self._teacher: Backbone | None = None
         self._lock = Lock()
+        self.steps = 0  # grows with each shard read and batch begun: a sign of life
 
     @property
     def spec(self) -> TargetSpec:
@@ -54,6 +55,7 @@ class TargetGenerator:
         """
         start = time.perf_counter()
         shard = read_shard(url)
+        self.steps += 1
         record = self._store.check_content(shard.name, shard.digest)
         reused, passes = record is not None, 0
         if record is None:
@@ -77,6 +79,7 @@ class TargetGenerator:
 
     def _add(self, teacher: Backbone, crops: Sequence[Crop], collector: RowCollector) -> int:
         """Compute a batch; if something in it is NaN or Inf, one by one, to find out in which sample."""
+        self.steps += 1
         try:
             collector.add(crops, self._targets(teacher, crops))
             return len(crops) * self.spec.views

@@ -13,7 +13,8 @@ class Performer:
     """Notes each attempt in `folder`, so that tests can count them."""
 
     def __init__(self, folder: Path, start: str = "") -> None:
-        self.folder, self.start = folder, start
+        self.folder, self.start, self.steps = folder, start, 0
+        folder.mkdir(exist_ok=True)
         if start == "exit":
             os._exit(1)
         if start == "raise":
@@ -26,6 +27,20 @@ class Performer:
         (self.folder / f"{name}.{attempt}").write_text(f"{os.getpid()} {node}")
         getattr(self, f"_{action}")(attempt, *arguments)
         return name, node
+
+    def progress(self) -> int:
+        return self.steps
+
+    def _hang(self, attempt: int, attempts: int) -> None:
+        """For good, at the first `attempts` attempts."""
+        if attempt <= attempts:
+            time.sleep(600)
+
+    def _go_on(self, attempt: int, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.steps += 1
+            time.sleep(0.02)
 
     def _work(self, attempt: int, seconds: float = 0.0) -> None:
         time.sleep(seconds)

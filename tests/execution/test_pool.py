@@ -45,6 +45,7 @@ def settings(**changes: Any) -> PoolSettings:
         "max_attempts": 3,
         "start_timeout_s": 60.0,
         "resources": {"CPU": 1},
+        "stall_timeout_s": 600.0,
     }
     return PoolSettings(**(fields | changes))
 
@@ -111,6 +112,20 @@ def test_poison_is_given_up_by_name_and_the_others_go_on(cluster: Cluster, tmp_p
     assert str(found["never"].error) == "attempt 3"
     assert isinstance(found["poison"].error, GenerationError)
     assert attempts(tmp_path, "poison") == 3
+
+
+def test_an_actor_that_hangs_is_replaced_and_a_slow_one_is_not(cluster: Cluster, tmp_path: Path) -> None:
+    results, options = Results(), {"max_concurrency": 2}
+    items = [("hangs", "hang", 1), ("slow", "go_on", 8.0), *((f"item{i}", "work") for i in range(4))]
+    changes = settings(stall_timeout_s=4.0)
+    assert not run_pool(items, maker(tmp_path, **options), changes, on_result=results)
+    assert set(results) == {item[0] for item in items}
+    assert (attempts(tmp_path, "hangs"), attempts(tmp_path, "slow")) == (2, 1)
+
+    items = [("hangs", "hang", 9)]
+    changes = settings(stall_timeout_s=2.0, max_attempts=2)
+    (failure,) = run_pool(items, maker(tmp_path / "again", **options), changes)
+    assert "made no progress" in str(failure.error)
 
 
 def test_the_judge_decides(cluster: Cluster, tmp_path: Path) -> None:

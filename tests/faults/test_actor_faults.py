@@ -1,5 +1,6 @@
 """Target actors that are killed at the worst moments. One local Ray, actors of half a CPU."""
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from phreg.cache.garbage import collect_garbage
 from phreg.execution.cluster import connect
 from tests.faults.caches import digests
+from tests.faults.clusters import alive
 from tests.faults.failpoints import COMPUTE, Failpoints
 from tests.faults.generation import actors, generate, lost, small_shards, undisturbed
 from tests.faults.ledger import trial
@@ -83,3 +85,23 @@ def test_a_shard_that_kills_every_actor_is_given_up_by_name(points: Failpoints, 
         points.clear()  # it may be mended: the same command goes on
         assert generate(world, urls, actors(1, 1)).made == 1
         assert lost(digests(world.cache), undisturbed(world, urls, tmp_path / "whole")) == 0
+
+
+@pytest.mark.slow
+def test_a_stopped_actor_is_replaced(points: Failpoints, tmp_path: Path) -> None:
+    """SIGSTOP: the process is there, and Ray content. What it has is made by another; it is killed."""
+    points.clear()
+    points.note(COMPUTE, label="shard.name")
+    stop = points.add("phreg.generate.teacher:compute_targets", "stop", call=3)
+    world, urls = make_world(tmp_path), small_shards(tmp_path, 5)
+    with trial(GROUP, "SIGSTOP while it computes (replaced after stall_timeout_s)") as this:
+        report = generate(world, urls, actors(1, 1, stall_timeout_s=30))
+        assert report.failed == ()
+        this.repeated = points.repeated(COMPUTE)
+        assert this.repeated == 1
+        assert digests(world.cache) == undisturbed(world, urls, tmp_path / "alone")
+        (pid,) = points.happened(stop)
+        deadline = time.monotonic() + 60
+        while alive(pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
