@@ -7,7 +7,9 @@ time; so a student has one version, however often its registration is begun.
 
 import itertools
 import re
+from functools import partial
 
+from phreg.cache.parallel import in_parallel
 from phreg.errors import ObjectNotFoundError, RegistryError
 from phreg.registry.entry import RECORD_FILE, Entry, EntryRecord
 from phreg.storage import Folder
@@ -24,16 +26,15 @@ def claim(model: Folder, wanted: EntryRecord) -> EntryRecord:
     """
     numbers = [int(match["version"]) for item in model.list() if (match := _IN_VERSION.fullmatch(item.path))]
     newest = max(numbers, default=0)
-    for version in range(1, newest + 1):
-        there = _claimed(model, version)
-        if there is not None and _same(there, wanted) and not _damaged(model / str(version)):
+    for there in in_parallel(partial(_claimed, model), range(1, newest + 1)):
+        if there is not None and _goes_on(model, there, wanted):
             return there
     for version in itertools.count(newest + 1):
         own = wanted.model_copy(update={"version": version})
         if model.create(f"{version}/{CLAIM_FILE}", own.to_bytes()):
             return own
         there = _claimed(model, version)
-        if there is not None and _same(there, wanted):
+        if there is not None and _goes_on(model, there, wanted):
             return there
     raise AssertionError("unreachable")
 
@@ -48,11 +49,12 @@ def _claimed(model: Folder, version: int) -> EntryRecord | None:
     return there if there.version == version else None
 
 
-def _same(one: EntryRecord, other: EntryRecord) -> bool:
-    """Measures may differ in their last bits: those of the claim are registered."""
-    return (one.model, one.student_digest, one.benchmark, one.files) == (
-        other.model, other.student_digest, other.benchmark, other.files
+def _goes_on(model: Folder, there: EntryRecord, wanted: EntryRecord) -> bool:
+    """Whether this is the version for it. Measures may differ in their last bits: the claim's are taken."""
+    same = (there.model, there.student_digest, there.benchmark, there.files) == (
+        wanted.model, wanted.student_digest, wanted.benchmark, wanted.files
     )  # fmt: skip
+    return same and not _damaged(model / str(there.version))
 
 
 def _damaged(folder: Folder) -> bool:
