@@ -16,6 +16,7 @@ from phreg.storage import Folder
 
 METRICS_FILE, LINEAGE_FILE, REPORT_FILE = "metrics.json", "lineage.json", "report.html"
 REQUIRED_FILES = ("config.json", "model.safetensors")
+CLAIMED_FILES = (*REQUIRED_FILES, "curve.jsonl")  # the student's own: what they are follows from the job
 OWN_FILES = (RECORD_FILE, CLAIM_FILE, METRICS_FILE, LINEAGE_FILE, DECISION_FILE, REPORT_FILE)
 
 
@@ -25,21 +26,23 @@ def register(
     """Register `wanted`, a record without version and files, with its files, in a model's folder.
 
     Several may register the same student at once, and each may be interrupted: all get the one version.
-    What tells the student, its weights and measures, is as the claim says; of card, lineage and figures
-    the first that was stored is kept. Raises `RegistryError`, before anything is written.
+    What tells the student, its weights, curve and measures, is as the claim says; of card, lineage and
+    figures the first that was stored is kept. Raises `RegistryError`, before anything is written.
     """
     _check_files(wanted.student, files)
-    claimed = claim(
-        model, wanted.model_copy(update={"files": {n: _stored(files[n]) for n in REQUIRED_FILES}})
-    )
+    own = {name: _stored(files[name]) for name in CLAIMED_FILES if name in files}
+    claimed = claim(model, wanted.model_copy(update={"files": own}))
     folder = model / str(claimed.version)
     try:
         return _entry(folder)
     except ObjectNotFoundError:
         pass
-    own = {METRICS_FILE: _metrics(claimed), LINEAGE_FILE: canonical_json(lineage)}
-    fixed = {*REQUIRED_FILES, METRICS_FILE}
-    stored = {path: _put(folder, path, data, path in fixed) for path, data in {**files, **own}.items()}
+    every = {**files, METRICS_FILE: metrics_file(claimed), LINEAGE_FILE: canonical_json(lineage)}
+    fixed = {*CLAIMED_FILES, METRICS_FILE}
+    stored = {
+        path: _put_fixed(folder, path, data) if path in fixed else _put_first(folder, path, data)
+        for path, data in every.items()
+    }
     folder.create(RECORD_FILE, claimed.model_copy(update={"files": stored}).to_bytes())
     return _entry(folder)  # ours, or that of another who registers the same
 
@@ -89,22 +92,28 @@ def _check_files(student: str, files: Mapping[str, bytes]) -> None:
         check_file(path)
 
 
-def _metrics(record: EntryRecord) -> bytes:
+def metrics_file(record: EntryRecord) -> bytes:
+    """`metrics.json` of a version: all of it is in its record."""
     return canonical_json(
         {"student": record.metrics, "teacher": record.teacher_metrics, "benchmark": record.benchmark}
     )
 
 
-def _put(folder: Folder, path: str, data: bytes, fixed: bool) -> StoredFile:
-    """Store a file, unless it is there. What is there is kept, but for a file that can only be as ours is:
-    such a one was damaged since."""
-    if not folder.create(path, data):
-        there = folder.read(path)
-        if fixed and there != data:
-            folder.write(path, data)
-        else:
-            data = there
+def _put_fixed(folder: Folder, path: str, data: bytes) -> StoredFile:
+    """Store a file that can have one content only: what differs was damaged since. It may be large, so that
+    what is there already is not sent again."""
+    try:
+        whole = folder.read(path) == data
+    except ObjectNotFoundError:
+        whole = False
+    if not whole:
+        folder.write(path, data)
     return _stored(data)
+
+
+def _put_first(folder: Folder, path: str, data: bytes) -> StoredFile:
+    """Store a file, unless one is there: that is kept, of whoever was first."""
+    return _stored(data if folder.create(path, data) else folder.read(path))
 
 
 def _stored(data: bytes) -> StoredFile:

@@ -8,6 +8,7 @@ import pytest
 
 from phreg.fingerprint import canonical_json
 from phreg.registry import Entry, Registry, Verdict
+from phreg.storage import Folder
 from tests.registry.examples import FILES, DiesAt, Power, judged, register
 
 WRITERS = 6
@@ -82,13 +83,32 @@ def test_what_is_not_the_same_student_measured_on_the_same_gets_its_own_version(
 def test_a_file_damaged_before_the_registration_was_finished_is_put_again(local: Registry) -> None:
     with pytest.raises(Power):
         register(Registry(DiesAt(local.folder.url, {"under": "entry.json"})))
-    for path in ("model.safetensors", "metrics.json"):
+    for path in ("model.safetensors", "metrics.json", "curve.jsonl"):
         (local.folder.local_path / "demo" / "1" / path).write_bytes(b"rotten")
     entry = register(local)
     assert entry.version == 1
     entry.verify()
     assert entry.read("model.safetensors") == FILES["model.safetensors"]
+    assert entry.read("curve.jsonl") == FILES["curve.jsonl"]
     assert json.loads(entry.read("metrics.json"))["benchmark"] == "b1"
+
+
+def test_what_is_stored_already_is_not_sent_again(local: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor by an upload under a condition, which not every store has for large objects."""
+    with pytest.raises(Power):
+        register(Registry(DiesAt(local.folder.url, {"under": "entry.json"})))
+    sent: list[str] = []
+    for method in ("write", "create"):
+        whole = getattr(Folder, method)
+
+        def counted(self: Folder, path: str, data: bytes, whole: Callable = whole) -> object:
+            sent.append(path)
+            return whole(self, path, data)
+
+        monkeypatch.setattr(Folder, method, counted)
+    register(local).verify()
+    assert not {"model.safetensors", "config.json", "curve.jsonl", "metrics.json"} & set(sent)
+    assert "entry.json" in sent
 
 
 def test_a_student_whose_version_was_damaged_gets_a_new_one(local: Registry) -> None:
@@ -110,6 +130,8 @@ def test_a_listing_that_is_out_of_date_does_no_harm(local: Registry, monkeypatch
     assert register(local) == own
     assert register(local, digest="d0") == other
     assert register(local, digest="d2").version == 3
+    (own.folder.local_path / "model.safetensors").write_bytes(b"rotten")
+    assert register(local).version == 4, "a damaged version is none to go on in"
 
 
 def test_one_version_judged_by_all_at_once_is_promoted_once(registry: Registry) -> None:
