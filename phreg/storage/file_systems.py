@@ -6,7 +6,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import fsspec
@@ -52,17 +52,36 @@ def is_local(fs: Any) -> bool:
     return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
+def is_s3(fs: Any) -> bool:
+    return "s3" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+
+
 def guard(fs: Any) -> contextlib.AbstractContextManager[Any]:
     """What to hold while writing: nothing, except in memory, where a create is not atomic by itself."""
     return _MEMORY if fs.protocol == "memory" else contextlib.nullcontext()
 
 
 def read_object(fs: Any, path: str) -> bytes:
-    """The whole object, asked for again where a connection ended, or fell silent, within the body."""
+    """The whole object, by one request: pieces of an object that is replaced meanwhile would not fit."""
+    by_one = {"max_concurrency": 1} if is_s3(fs) else {}
+    data: bytes = persistently(lambda: fs.cat_file(path, **by_one), path)
+    return data
+
+
+def open_object(fs: Any, path: str) -> Any:
+    """The object opened for reading; of S3, each read is tried again: one that failed moved nothing."""
+    file = fs.open(path, "rb")
+    if is_s3(fs):
+        read = file.read
+        file.read = lambda size=-1: persistently(lambda: read(size), path)
+    return file
+
+
+def persistently(read: Callable[[], bytes], path: str) -> bytes:
+    """What `read` gives, asked for again where a connection ended, or fell silent, within the body."""
     for attempt in range(1, BODY_ATTEMPTS + 1):
         try:
-            data: bytes = fs.cat_file(path)
-            return data
+            return read()
         except Exception as error:  # the clients' own classes, by name: none is imported before it is used
             if type(error).__name__ not in _BODY_ENDED or attempt == BODY_ATTEMPTS:
                 raise

@@ -18,22 +18,21 @@ TIMEOUTS = {"connect_timeout": 5, "read_timeout": 15}  # seconds; reading counts
 
 
 def s3_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options for s3fs: ours, where the user gives none.
-
-    An object is read by one request (`max_concurrency`): pieces of an object that is replaced meanwhile
-    would not fit, and a piece that ends early would leave zeros.
-    """
+    """The options for s3fs: ours, where the user gives none."""
     given: dict[str, Any] = {}
     for protocol in PROTOCOLS:
         given |= fsspec.config.conf.get(protocol, {})
     given |= options
     config = TIMEOUTS | {"retries": _retries()} | dict(given.get("config_kwargs") or {})
-    own = {"use_listings_cache": False, "max_concurrency": 1}
-    return {k: v for k, v in own.items() if k not in given} | dict(options) | {"config_kwargs": config}
+    listings = {} if "use_listings_cache" in given else {"use_listings_cache": False}
+    return listings | dict(options) | {"config_kwargs": config}
 
 
 def leave_retries_to_botocore(fs: Any) -> None:
-    """s3fs would try again what botocore gave up, five times five, and twice that where a body is read."""
+    """s3fs would try again what botocore gave up, five times five, and twice that where a body is read.
+
+    What botocore cannot try again, a body that ends early, `persistently` does.
+    """
     fs.retries = 1
 
 

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from phreg.storage.file_systems import open_fs, read_object
+from phreg.storage.file_systems import open_fs, open_object, read_object
 from phreg.storage.messages import explained
 
 
@@ -17,10 +17,8 @@ def read_url(url: str) -> bytes:
 @contextlib.contextmanager
 def open_url(url: str) -> Iterator[BinaryIO]:
     """The object opened for reading and seeking: only what is read, and some blocks ahead, is fetched."""
-    with explained("read", url):
-        fs, path = open_fs(url)
-        with fs.open(path, "rb") as file:
-            yield file
+    with explained("read", url), open_object(*open_fs(url)) as file:
+        yield file
 
 
 def glob_url(pattern: str) -> list[str]:
