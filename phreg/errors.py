@@ -3,7 +3,8 @@
 PhregError
 ├── ConfigError            a config that must not start a run            (also a ValueError)
 ├── StorageError           an object store that refuses
-│   └── ObjectNotFoundError    one object, or its bucket or folder, is not there
+│   ├── ObjectNotFoundError    one object, or its bucket or folder, is not there
+│   └── AccessDeniedError      credentials that are good, but not for this object
 ├── DataError
 │   ├── ShardError         a shard that cannot be trusted as a whole
 │   └── SampleError        one sample that cannot be used: quarantined, never fatal
@@ -61,6 +62,10 @@ class StorageError(PhregError):
 
 class ObjectNotFoundError(StorageError):
     """An object, or the bucket or folder that should hold it, is not there."""
+
+
+class AccessDeniedError(StorageError):
+    """No permission for an object. Where listing is not allowed, stores say so of what is not there too."""
 
 
 class DataError(PhregError):

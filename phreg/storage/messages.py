@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from phreg.errors import ObjectNotFoundError, PhregError, StorageError, hide_credentials
+from phreg.errors import AccessDeniedError, ObjectNotFoundError, PhregError, StorageError, hide_credentials
 
 
 def store_code(error: BaseException) -> str:
@@ -31,13 +31,20 @@ def explained(action: str, url: str, options: Mapping[str, Any] | None = None) -
             raise _not_found(error, f"Cannot {action} {shown(url)}") from None
         code = f" ({store_code(error)})" if store_code(error) else ""
         found = redacted(f"{type(error).__name__}{code}: {error}", options or {})[:300]
-        raise StorageError(f"Cannot {action} {shown(url)}", found=found, remedy=_remedy(error, url)) from None
+        kind = AccessDeniedError if _is_denied(error) else StorageError
+        raise kind(f"Cannot {action} {shown(url)}", found=found, remedy=_remedy(error, url)) from None
 
 
 def _is_missing(error: Exception, action: str) -> bool:
     """Below a file there is nothing to read, but when writing that file is in the way."""
     below_a_file = isinstance(error, NotADirectoryError) and action != "write"
     return isinstance(error, FileNotFoundError | IsADirectoryError) or below_a_file
+
+
+def _is_denied(error: Exception) -> bool:
+    """Credentials that are past their time, or none at all, are another matter."""
+    local = isinstance(error, PermissionError) and error.errno is not None
+    return local or store_code(error) in ("AccessDenied", "403") or getattr(error, "status", None) == 403
 
 
 def _not_found(error: Exception, problem: str) -> ObjectNotFoundError:
