@@ -1,9 +1,12 @@
 import pickle
+import string
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import phreg.errors
-from phreg.errors import PhregError
+from phreg.errors import PhregError, hide_credentials
 
 ERRORS = [
     error
@@ -36,3 +39,31 @@ def test_credentials_of_urls_are_hidden() -> None:
     )
     assert "canary" not in str(error)
     assert "host/a.tar" in str(error)
+
+
+_SECRET = st.text(string.ascii_letters + string.digits + "+/=", min_size=1).map(lambda text: f"~{text}~")
+
+
+@given(
+    _SECRET, _SECRET, st.sampled_from(["", "/x?a=b&c=d", "/a@2x.png"]), st.sampled_from(["", "'", '"', "("])
+)
+def test_no_user_or_password_is_shown(user: str, password: str, path: str, quote: str) -> None:
+    said = hide_credentials(f"cannot read {quote}s3://{user}:{password}@bucket{path}{quote}, no such place")
+    assert user not in said
+    assert password not in said
+    assert said.startswith("cannot read ")
+    assert said.endswith(", no such place") or "?" in path
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["s3://bucket/photos/a@2x.png", "me@example.org", "what is 1//2 @ home?", "https://host:80/a b@c", ""],
+)
+def test_ordinary_texts_stay(text: str) -> None:
+    assert hide_credentials(text) == text
+
+
+@pytest.mark.parametrize("piece", ["?", "&", "/", "//", "@", "//a:", "?a", "//@", ":@"])
+def test_any_text_is_gone_through_quickly(piece: str) -> None:
+    """A million characters; where the time grows with the square, hours."""
+    assert len(hide_credentials(piece * (1_000_000 // len(piece)))) <= 2_000_000
