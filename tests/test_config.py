@@ -6,6 +6,7 @@ import yaml
 
 from phreg.config import RunConfig, load_config, parse_config
 from phreg.errors import ConfigError
+from phreg.strict_yaml import parse_yaml
 
 
 def minimal() -> dict:
@@ -206,3 +207,14 @@ def test_yaml_mistakes_show_no_half_of_a_password(text: str, tmp_path: Path) -> 
     with pytest.raises(ConfigError) as caught:
         load_config(written(tmp_path / "run.yaml", minimal()), [f"name.x=s3://user:{SECRET}@host/a"])
     assert "canary" not in str(caught.value)
+
+
+def test_keys_that_override_merged_ones_may_be_merged_again() -> None:
+    text = "a: &a {x: 0, y: 0}\nb:\n  inner: &b {<<: *a, x: 1}\nc:\n  in: {<<: *b, x: 2}\n"
+    text += "d: {in: {<<: *b}}\n"
+    found = parse_yaml(text, "a text")
+    assert (found["b"]["inner"], found["c"]["in"]) == ({"x": 1, "y": 0}, {"x": 2, "y": 0})
+    assert found["d"]["in"] == {"x": 1, "y": 0}
+    for twice in ("{k: [{x: 1, x: 2}]}", "{k: {<<: {x: 1, x: 2}}}", "? {x: 1, x: 2}\n: 1"):
+        with pytest.raises(ConfigError, match="'x' given twice"):
+            parse_yaml(twice, "a text")
