@@ -2,6 +2,8 @@
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,3 +68,34 @@ def test_a_worker_that_dies_is_replaced_a_bounded_number_of_times(tmp_path: Path
 def test_what_fits_nowhere_is_refused_at_once() -> None:
     with pytest.raises(ConfigError, match="add"):
         run_remote(add, 1, 2, num_cpus=10_000)
+
+
+class Cancelled(BaseException):
+    """As Prefect's ways of ending a task: no Exception, no KeyboardInterrupt."""
+
+
+def stay(pid: Path) -> None:
+    pid.write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def test_whatever_interrupts_the_caller_ends_the_task(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    def cancel(number: int, frame: object) -> None:
+        raise Cancelled
+
+    before = signal.signal(signal.SIGUSR1, cancel)
+    threading.Thread(target=interrupt, daemon=True).start()
+    try:
+        with pytest.raises(Cancelled):
+            run_remote(stay, tmp_path / "pid")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    pid, deadline = int((tmp_path / "pid").read_text()), time.monotonic() + 60
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
