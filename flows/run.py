@@ -11,6 +11,7 @@ from prefect import flow, get_run_logger
 
 from flows import artifacts, tasks
 from flows.progress import clock
+from flows.worker import cancellable, outlive_worker
 from phreg.config import RunConfig, StudentConfig, load_config
 from phreg.distill.result import StudentReport
 from phreg.errors import GenerationError, PhregError, TrainingError
@@ -28,7 +29,7 @@ def run(config: str, overrides: Overrides | None = None) -> RunReport:
     """Images to registered students."""
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
-    with connect(settings.ray_address), under_way():
+    with at_work(settings.ray_address):
         made = make_all_targets(settings, prepared)
         finished, failures = distil_all(settings, prepared)
         report = _register(settings, prepared, made, finished, failures)
@@ -44,7 +45,7 @@ def targets(config: str, overrides: Overrides | None = None) -> dict[str, Target
     """Only the targets: fills the cache that students are distilled from."""
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
-    with connect(settings.ray_address), under_way():
+    with at_work(settings.ray_address):
         return make_all_targets(settings, prepared)
 
 
@@ -53,7 +54,7 @@ def distil(config: str, overrides: Overrides | None = None) -> list[StudentRepor
     """Only the students, from targets that are in the cache."""
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
-    with connect(settings.ray_address), under_way():
+    with at_work(settings.ray_address):
         finished, failures = distil_all(settings, prepared)
     _raise_failures(failures)
     return [report for _, report in finished]
@@ -64,12 +65,20 @@ def evaluate(config: str, overrides: Overrides | None = None) -> RunReport:
     """Measure, register and judge students that are finished; one that is not is trained first."""
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
-    with connect(settings.ray_address), under_way():
+    with at_work(settings.ray_address):
         finished, failures = distil_all(settings, prepared)
         report = _register(settings, prepared, {}, finished, failures)
     artifacts.publish(report)
     _raise_failures(failures)
     return report
+
+
+@contextmanager
+def at_work(ray_address: str | None) -> Iterator[None]:
+    """Connected to Ray for as long as the work takes, whatever becomes of the worker, unless it cancels."""
+    outlive_worker()
+    with cancellable(), connect(ray_address), under_way():
+        yield
 
 
 @contextmanager

@@ -5,10 +5,9 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows import tasks
 from flows.artifacts import artifact_key
-from flows.run import distil_all, make_all_targets, under_way
+from flows.run import at_work, distil_all, make_all_targets
 from phreg.config import RunConfig
 from phreg.errors import GenerationError, PhregError
-from phreg.execution.cluster import connect
 from phreg.pipeline.columns import Scores
 from phreg.pipeline.methods import Method, student_method, teacher_method
 from phreg.pipeline.prepare import Prepared
@@ -24,7 +23,7 @@ def table(config: str, overrides: list[str] | None = None) -> Table:
     prepared = {seed: tasks.prepare_run(settings.seeded(seed)) for seed in settings.seeds}
     first = prepared[settings.seeds[0]]
     check_columns(settings, first)
-    with connect(settings.run.ray_address), under_way():
+    with at_work(settings.run.ray_address):
         scores, failures = _all_scores(settings, prepared)
     found = Table(settings.name, settings.title, settings.seeds, scores, first.absent, failures)
     for url in write_table(found, Folder(settings.run.output)):

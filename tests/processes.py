@@ -90,13 +90,14 @@ class Starter:
     environment: Mapping[str, str] = field(default_factory=dict)
     started: list[Started] = field(default_factory=list)
 
-    def start(self, command: Sequence[str], **environment: str) -> Started:
+    def start(self, command: Sequence[str], cwd: Path | None = None, **environment: str) -> Started:
+        """Its input is a pipe that ends with this process, as what is on a leash does (`flows.leash`)."""
         mark = uuid.uuid4().hex
         log = self.folder / f"log-{len(self.started)}"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                command, env={**os.environ, **self.environment, **environment, MARK: mark}, cwd=self.folder,
-                stdout=out, stderr=out, start_new_session=True,
+                command, env={**os.environ, **self.environment, **environment, MARK: mark},
+                cwd=cwd or self.folder, stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
         self.started.append(Started(process, log, mark))
         return self.started[-1]
@@ -106,6 +107,7 @@ class Starter:
 
     def close(self) -> None:
         for each in self.started:
+            each.process.kill()
             for pid in each.processes():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

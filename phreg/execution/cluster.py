@@ -3,9 +3,11 @@
 import logging
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -15,7 +17,6 @@ from ray._private.services import canonicalize_bootstrap_address
 from ray._private.state import state
 
 from phreg.errors import ClusterError, ConfigError
-from phreg.execution.signals import through_ray
 
 TCP_TIMEOUT_S = 5.0
 PROBE_TIMEOUT_S = 30.0
@@ -32,24 +33,35 @@ def connect(address: str | None = None) -> Iterator[None]:
     A process that is connected already stays so, before and after; `address` is then not looked at. What
     is started here ends with the block. The cluster's nodes need phreg installed; environment variables
     (credentials) are passed on to a local Ray only. Raises `ConfigError` if there is no such cluster, and
-    `ClusterError` if a local Ray does not start. While connected, SIGTERM comes as `through_ray` says.
+    `ClusterError` if a local Ray does not start. A handler of SIGTERM that raises must raise
+    `KeyboardInterrupt` inside: Ray's compiled code turns others into a SystemError, and only once what it
+    waited for is done.
     """
     if ray.is_initialized():
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    with through_ray() as sigterm:
-        try:
-            if address == "local":
-                _start_local()
-            else:
-                _join(address)
-            if sigterm is not None:
-                sigterm.take()
-            yield
-        finally:
-            ray.shutdown()
+    with _own_sigterm():
+        if address == "local":
+            _start_local()
+        else:
+            _join(address)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the process's own reaction to SIGTERM: Ray's prints a stack and exits."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def check_room(resources: Mapping[str, float], what: str) -> None:

@@ -82,6 +82,11 @@ class Moments:
 
     def __init__(self, folder: Path) -> None:
         self.points = Failpoints(folder)
+        self.clear()
+
+    def clear(self) -> None:
+        """As if nothing had been: for one environment through several tests."""
+        self.points.clear()
         self.points.note(COMPUTE, label="shard.name")
         self.points.note(STEP, label="step")
 

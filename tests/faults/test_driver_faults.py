@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.ledger import trial
-from tests.faults.runs import EVERY, Moments, Outcome, outcome, run_undisturbed, tiny_run
+from tests.faults.runs import EVERY, Moments, Outcome, outcome
 from tests.processes import Started, Starter, starter
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
@@ -22,14 +22,12 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
         yield started
 
 
-@pytest.fixture(scope="module")
-def config(start: Starter) -> Path:
-    return tiny_run(start.folder)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(start: Starter, config: Path) -> Outcome:
-    return run_undisturbed(start, config)
+@pytest.fixture(autouse=True)
+def _hang_up() -> Iterator[None]:
+    """As from a terminal, though the tests may run under `nohup`: what is ignored here is ignored there."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def test_sigkill_at_every_stage(start: Starter, config: Path, undisturbed: Outcome, tmp_path: Path) -> None:
