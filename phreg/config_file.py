@@ -1,5 +1,6 @@
 """Reading a config: YAML to plain data, overrides, and the check that names every field that is wrong."""
 
+import re
 import reprlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,11 +15,15 @@ from phreg.strict_yaml import parse_yaml
 
 MAX_CONFIG_BYTES = 1 << 20
 MISTAKES_SHOWN = 20
+_SECRET = re.compile(
+    r"//[^/@\s]*:[^/@\s]*@|[?&](x-amz-[\w-]+|sig|signature|\w*token|password)=", re.IGNORECASE
+)
 Checked = TypeVar("Checked", bound=Section)
 
 
 def read_mapping(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """A YAML file as plain data, overrides applied, unchecked. Raises `ConfigError`."""
+    _check_no_secret(str(path), "The config's URL")
     try:
         with open_url(str(path)) as file:
             raw = file.read(MAX_CONFIG_BYTES + 1)
@@ -38,7 +43,18 @@ def read_mapping(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, A
 def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> None:
     """Change plain data in place: `a.b=value`, list items by index. Raises `ConfigError`."""
     for override in overrides:
+        _check_no_secret(override, f"The override {_REPR.repr(override)}")
         _apply_override(data, override)
+
+
+def _check_no_secret(text: str, what: str) -> None:
+    """Both are parameters of a Prefect flow: they would stand in its database, and on its pages."""
+    if _SECRET.search(text):
+        raise ConfigError(
+            f"{what} carries credentials",
+            expected="none: it is stored and shown as a parameter of the run",
+            remedy="give credentials in the environment; a URL that must carry them belongs in the config",
+        )
 
 
 def checked(section: type[Checked], data: dict[str, Any], source: str) -> Checked:

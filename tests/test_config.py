@@ -218,3 +218,17 @@ def test_keys_that_override_merged_ones_may_be_merged_again() -> None:
     for twice in ("{k: [{x: 1, x: 2}]}", "{k: {<<: {x: 1, x: 2}}}", "? {x: 1, x: 2}\n: 1"):
         with pytest.raises(ConfigError, match="'x' given twice"):
             parse_yaml(twice, "a text")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://user:canary@host/a.tar", "s3://b/a?X-Amz-Signature=canary", "https://h/a?sv=1&sig=canary"],
+)
+def test_credentials_in_what_prefect_keeps_as_parameters_are_refused(url: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "run.yaml", minimal())
+    for arguments in ((path, [f"images={url}"]), (path, [f"cache={{a: {url}}}"]), (url, [])):
+        with pytest.raises(ConfigError, match="carries credentials") as caught:
+            load_config(*arguments)
+        assert "canary" not in str(caught.value)
+    load_config(path, ["images=http://host/a.tar?version=3", "output=sftp://me@host/run"])
+    load_config(written(path, minimal() | {"images": url}))
