@@ -73,18 +73,34 @@ def _row(summary: Any) -> dict[str, str]:
 
 def list_quarantined(options: argparse.Namespace) -> int:
     from phreg.cache import open_cache
+    from phreg.errors import CorruptTargetsError, SpecMismatchError
 
     cache = open_cache(options.cache)
-    stores = [cache.store(digest) for digest in ([options.spec] if options.spec else cache.digests())]
-    found = False
-    for store in stores:
-        for shard, record in store.records().items():
-            for key, reason in record.quarantined:
+    found = damaged = False
+    for digest in [options.spec] if options.spec else cache.digests():
+        try:
+            store = cache.store(digest)
+            shards = store.shards()
+        except SpecMismatchError as error:  # it hides no other, nor does a record
+            damaged = _name_damaged(digest, error)
+            continue
+        for shard in shards:
+            try:
+                record = store.record(shard)
+            except CorruptTargetsError as error:
+                damaged = _name_damaged(store.digest, error)
+                continue
+            for key, reason in record.quarantined if record else ():
                 found = True
                 print(store.digest[:12], shard, plain(key), plain(reason), sep="\t")
     if not found:
         print(f"no samples are quarantined in {options.cache}", file=sys.stderr)
-    return 0
+    return 1 if damaged else 0
+
+
+def _name_damaged(digest: str, error: Exception) -> bool:
+    print(f"{digest[:12]}: {error}", file=sys.stderr)
+    return True
 
 
 def verify(options: argparse.Namespace) -> int:

@@ -29,6 +29,22 @@ def test_samples_left_out_are_listed(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "no targets with spec" in capsys.readouterr().err
 
 
+def test_what_is_damaged_hides_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = make_world(tmp_path)
+    for name in ("a-0", "a-1"):
+        members = [("k.jpg", jpeg_bytes(make_image(0))), ("page.jpg", name.encode())]
+        world.generator().generate(str(write_tar(tmp_path / f"{name}.tar", members)))
+    cache = Path(world.cache.url)
+    (cache / world.spec.digest / "shards" / "a-0.json").write_bytes(b"{")
+    (cache / ("0" * 64)).mkdir()
+    (cache / ("0" * 64) / "spec.json").write_bytes(b"{")
+    assert main(["cache", "quarantined", world.cache.url]) == 1
+    shown = capsys.readouterr()
+    assert [line.split("\t")[1:3] for line in shown.out.splitlines()] == [["a-1", "page"]]
+    assert "a-0.json" in shown.err
+    assert "0" * 12 in shown.err
+
+
 def test_nothing_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "quarantined", str(tmp_path)]) == 0
     assert capsys.readouterr().out == ""
