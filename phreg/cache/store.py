@@ -193,8 +193,8 @@ class TargetStore:
         try:
             yield
         except Exception:
-            if self.folder.is_local and not self.folder.exists(_record_path(record.shard)):
-                with contextlib.suppress(StorageError):
+            with contextlib.suppress(StorageError):  # the error that matters is the first
+                if self.folder.is_local and not self.folder.exists(_record_path(record.shard)):
                     self.folder.remove_all(record.folder)
             raise
 

@@ -364,3 +364,18 @@ def test_a_writer_that_dies_at_any_object_commits_nothing(
     store.commit("photos-0", SHARD_DIGEST, make_rows())
     assert_equal_rows(store.read("photos-0"), make_rows())
     assert store.record("photos-9") == before
+
+
+def test_what_fails_while_room_is_given_back_hides_no_error(
+    store: TargetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(said: str) -> Callable[..., bool]:
+        def failing(folder: Folder, path: str, *data: bytes) -> bool:
+            raise StorageError(said)
+
+        return failing
+
+    monkeypatch.setattr(Folder, "write", fail("the disk is full"))
+    monkeypatch.setattr(Folder, "exists", fail("cannot look"))
+    with pytest.raises(StorageError, match="the disk is full"):
+        store.commit("photos-0", SHARD_DIGEST, make_rows(2))
