@@ -4,6 +4,9 @@ import threading
 import time
 from pathlib import Path
 
+import fsspec.config
+import pytest
+
 from phreg.config import load_config
 from phreg.data import count_samples
 from phreg.storage import Folder, open_url
@@ -27,15 +30,17 @@ def test_an_opened_object_outlives_reads_that_end_early(
 
 
 def test_a_read_that_ends_early_between_others_changes_nothing(
-    proxied_folder: Folder, s3_proxy: S3Proxy
+    proxied_folder: Folder, s3_proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = bytes(range(256)) * 80_000  # 20 MB: more than fsspec reads ahead
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"default_block_size": 1 << 20})
+    data = bytes(range(256)) * 20_000
     proxied_folder.write("a", data)
-    s3_proxy.fault(cut(), "GET", "/a$", 3, skip=1)
+    fault = s3_proxy.fault(cut(), "GET", "/a$", 3, skip=1)
     with open_url(proxied_folder.url_of("a")) as file:
-        assert b"".join(iter(lambda: file.read(3_000_000), b"")) == data
+        assert b"".join(iter(lambda: file.read(300_000), b"")) == data
         file.seek(-5, 2)
         assert file.read() == data[-5:]
+    assert fault.hits == 3
 
 
 def test_parts_are_sent_in_parallel_and_read_by_one_request(
