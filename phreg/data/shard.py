@@ -59,8 +59,8 @@ def read_shard(url: str) -> Shard:
 def count_samples(url: str) -> int:
     """How many samples `read_shard` will find, from the headers. Raises the same errors.
 
-    Local files are only sought through. From an object store, members shorter than fsspec's block
-    (5 MiB) come along: a request each would take longer.
+    Local files are only sought through. From an object store, members shorter than a block of its file
+    system (50 MiB for S3) come along: a request each would take longer.
     """
     if url.startswith(("http://", "https://")):  # many servers cannot seek
         return len(_group(scan_tar(io.BytesIO(read_url(url)), url), url)[0])
@@ -96,14 +96,14 @@ def _group(members: Iterable[Member], url: str) -> tuple[list[tuple[str, Member]
     quarantined: list[Quarantined] = []
     last = None
     for member in members:
-        if (
-            len(member.name) > MAX_KEY_BYTES and member.kind != "folder"
-        ):  # the pattern takes its square in time
+        if member.kind == "folder" or _META.match(member.name) or "." not in member.name.rpartition("/")[2]:
+            continue  # as WebDataset does
+        if len(member.name) > MAX_KEY_BYTES:  # the pattern takes its square in time
             quarantined.append(Quarantined(_shown(member.name), _name_problem(member.name)))
             continue
         match = _KEY.match(member.name)
-        if member.kind == "folder" or match is None or _META.match(member.name):
-            continue  # as WebDataset does
+        if match is None:
+            continue  # nothing before the dot
         if problem := _name_problem(member.name):
             quarantined.append(Quarantined(_shown(match[1]), problem))
             continue

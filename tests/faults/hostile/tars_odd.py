@@ -71,6 +71,9 @@ _LEFT_OUT: dict[str, tuple[Callable[[], bytes], str]] = {
     "a key without an image": (lambda: tar("good.jpg", "odd.txt"), "odd: no image"),
 }
 _USED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "a name of a megabyte without a dot": (lambda: tar("good.jpg", LONG[:-4]), "^good$"),
+    "folders of a megabyte, no dot behind": (lambda: tar("good.jpg", "a.b/" * 250_000 + "c"), "^good$"),
+    "a name of a megabyte, WebDataset's own": (lambda: tar("good.jpg", f"__{LONG[:-4]}__/a.jpg"), "^good$"),
     "a folder": (lambda: linked(b"5"), "^good$"),
     "a folder that claims a size": (lambda: beside(header("odd.jpg", b"5", 4096)), "^good$"),
     "keys in NFC and in NFD": (lambda: tar("\u00e9.jpg", "e\u0301.jpg"), "^\u00e9, e\u0301$"),
