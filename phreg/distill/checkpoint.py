@@ -54,17 +54,28 @@ def checkpoint_steps(folder: Folder) -> list[int]:
 
 
 def read_checkpoint(folder: Folder, step: int) -> Checkpoint:
-    """Raises `TrainingError` for one that is damaged, `ObjectNotFoundError` for one that is not there."""
+    """Raises `TrainingError` for one that is damaged or of another version, `ObjectNotFoundError` for one that is not there."""
     header, _, body = folder.read(_path(step)).partition(b"\n")
     expected = header.removeprefix(_HEADER).decode(errors="replace")
     if not header.startswith(_HEADER) or digest_bytes(body) != expected:
-        raise TrainingError(
-            f"The checkpoint {folder.url_of(_path(step))} is damaged",
-            expected=f"content with SHA-256 {expected[:64]}",
-            found=f"{digest_bytes(body)} ({len(body)} bytes)",
-            remedy="remove it; the one before it will be used",
+        raise _unusable(
+            f"{folder.url_of(_path(step))} is damaged",
+            f"content with SHA-256 {expected[:64]}",
+            f"{digest_bytes(body)} ({len(body)} bytes)",
         )
-    return Checkpoint(**torch.load(io.BytesIO(body), map_location="cpu", weights_only=True))
+    try:
+        return Checkpoint(**torch.load(io.BytesIO(body), map_location="cpu", weights_only=True))
+    except Exception as error:  # PyTorch, and unpickling, raise nearly anything
+        raise _unusable(
+            f"{folder.url_of(_path(step))} cannot be read",
+            "what this phreg and this PyTorch write",
+            f"{type(error).__name__}: {error}"[:200],
+        ) from None
+
+
+def _unusable(problem: str, expected: str, found: str) -> TrainingError:
+    remedy = "remove it; the one before it will be used"
+    return TrainingError(f"The checkpoint {problem}", expected, found, remedy)
 
 
 def latest_checkpoint(folder: Folder) -> Checkpoint | None:

@@ -1,3 +1,4 @@
+import io
 import logging
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from phreg.distill.checkpoint import (
     write_checkpoint,
 )
 from phreg.errors import TrainingError
+from phreg.fingerprint import digest_bytes
 from phreg.storage import Folder
 
 
@@ -74,3 +76,25 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     write_checkpoint(folder, Checkpoint(1, {}, {"state": Path("x")}, "", 0.0))
     with pytest.raises(Exception, match=r"(?i)weights.only"):
         read_checkpoint(folder, 1)
+
+
+@pytest.mark.parametrize("body", [b"a format of the future", {"step": 2, "of": "the future"}])
+def test_one_of_another_version_is_named_and_the_one_before_is_used(
+    body: object, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Folder(str(tmp_path))
+    write_checkpoint(folder, make(1))
+    data = body if isinstance(body, bytes) else saved(body)
+    header = f"phreg-checkpoint-1 {digest_bytes(data)}\n".encode()
+    folder.write("checkpoints/step-000000002.ckpt", header + data)
+    with caplog.at_level(logging.WARNING):
+        found = latest_checkpoint(folder)
+    assert found is not None
+    assert found.step == 1
+    assert "step-000000002.ckpt cannot be read" in caplog.text
+
+
+def saved(content: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
