@@ -36,11 +36,12 @@ def parse_state_dict(data: bytes, source: str) -> dict[str, Any]:
         raise CheckpointError(f"The checkpoint {source} is no state dict", "a dict", type(state).__name__)
     inner = innermost(state)
     for name, tensor in inner.items():
-        if isinstance(tensor, Tensor) and not _is_plain(tensor):
+        if isinstance(tensor, Tensor) and (oddity := _oddity(tensor)):
             raise CheckpointError(
                 f"{str(name)[:100]} in {source} is no plain tensor",
-                expected="dense values, all of them in the file",
-                found=f"{tensor.layout}, {tensor.dtype}, {tuple(tensor.shape)} on {tensor.device}",
+                expected="dense values, each stored in full",
+                found=f"{oddity}; {tensor.dtype}, {tuple(tensor.shape)}",
+                remedy="call .contiguous() on it before saving" if "repeated" in oddity else "",
             )
     return dict(inner)
 
@@ -94,6 +95,9 @@ def _check_zip(data: bytes) -> None:
             raise ValueError(f"a zip of {len(data)} bytes with {inside} bytes inside")
 
 
-def _is_plain(tensor: Tensor) -> bool:
-    dense = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-    return dense and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+def _oddity(tensor: Tensor) -> str:
+    """How a tensor is other than plain; empty if it is not."""
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+        return "quantized values" if tensor.is_quantized else f"{tensor.layout} on {tensor.device}"
+    stored, whole = tensor.untyped_storage().nbytes(), tensor.numel() * tensor.element_size()
+    return f"{stored} bytes repeated to {whole} (`expand`)" if whole > stored else ""
