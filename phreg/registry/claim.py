@@ -31,9 +31,7 @@ def claim(model: Folder, wanted: EntryRecord) -> EntryRecord:
             return there
     for version in itertools.count(newest + 1):
         own = wanted.model_copy(update={"version": version})
-        if model.create(f"{version}/{CLAIM_FILE}", own.to_bytes()):
-            return own
-        there = _claimed(model, version)
+        there = own if model.create(f"{version}/{CLAIM_FILE}", own.to_bytes()) else _claimed(model, version)
         if there is not None and _goes_on(model, there, wanted):
             return there
     raise AssertionError("unreachable")
