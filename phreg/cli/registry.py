@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--heal",
         action="store_true",
-        help="put back what OUTPUT or a copy still has; remove damaged records that the next run makes anew",
+        help="put back what OUTPUT or a copy still has; remove damaged decisions: the next run decides again",
     )
     parser.add_argument("--output", help="OUTPUT of the runs (default: the folder that the registry is in)")
     parser = add_command(
@@ -108,16 +108,21 @@ def show(options: argparse.Namespace) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
-    from phreg.registry import verify as damages
+    from phreg.registry import verify as check
     from phreg.storage import Folder
 
     registry = _open(options)
     output = options.output or registry.folder.url.rstrip("/").rpartition("/")[0]
-    found = list(damages(registry, Folder(output) / "students", options.model, options.heal))
-    for damage in found:
-        print(f"{damage.problem}" + (f"\n  healed: {damage.healed}" if damage.healed else ""))
-    left = sum(not damage.healed for damage in found)
-    print(f"{len(found)} damaged, {len(found) - left} of them healed" if found else "sound")
+    done = check(registry, Folder(output) / "students", options.model, options.heal)
+    for damage in done.damages:
+        print(damage.problem + (f"\n  healed: {damage.healed}" if damage.healed else ""))
+    found, healed = len(done.damages), sum(bool(damage.healed) for damage in done.damages)
+    if not done.versions and not found:
+        where = f" as {options.model}" if options.model else ""
+        print(f"nothing is registered{where} in {options.registry}")
+        return 1
+    print(f"{found} damaged, {healed} of them healed" if found else "sound", end="")
+    print(f"; versions read: {done.versions}, their files: {done.files}")
     return 1 if found else 0
 
 

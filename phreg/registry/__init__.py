@@ -8,7 +8,7 @@ from phreg.registry.lineage import lineage
 from phreg.registry.promotion import Promotion
 from phreg.registry.registration import REPORT_FILE
 from phreg.registry.registry import Registry
-from phreg.registry.verify import Damage, verify
+from phreg.registry.verify import Damage, Verification, verify
 
 __all__ = [
     "REPORT_FILE",
@@ -20,6 +20,7 @@ __all__ = [
     "Registry",
     "StoredFile",
     "Verdict",
+    "Verification",
     "judge",
     "lineage",
     "model_card",

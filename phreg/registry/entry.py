@@ -1,5 +1,6 @@
 """One registered model version: a folder in timm's hub layout, and the record that proves it whole."""
 
+import json
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -54,11 +55,12 @@ class EntryRecord(BaseModel):
         try:
             sealed = _SealedRecord.model_validate_json(data)
         except ValidationError as error:
+            later = later_format(data)
             raise RegistryError(
                 f"Cannot read the registry record {where}",
                 expected=f"a record of format {FORMAT_VERSION}",
-                found=str(error.errors()[0]["msg"]),
-                remedy=_REMEDY,
+                found=str(error.errors()[0]["msg"]) if later is None else f"one of format {later}",
+                remedy=_REMEDY if later is None else "read it with the newer phreg that wrote it",
             ) from None
         record = cls(**sealed.model_dump(exclude={"digest"}))
         if sealed.digest != digest_json(record.model_dump(mode="json")):
@@ -75,6 +77,16 @@ class _SealedRecord(EntryRecord):
     """A record as stored, beside its digest."""
 
     digest: str
+
+
+def later_format(data: bytes) -> int | None:
+    """The format that a record says it has, if that is later than ours."""
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    version = fields.get("format_version") if isinstance(fields, dict) else None
+    return version if type(version) is int and version > FORMAT_VERSION else None
 
 
 _REMEDY = (

@@ -66,7 +66,7 @@ class Registry:
 
     def entries(self, model: str | None = None) -> list[Entry]:
         """Complete versions of one model or of all, by model and version."""
-        return [self._read(name, version) for name, version in self._complete(model)]
+        return [self.read(name, version) for name, version in self._complete(model)]
 
     def entry(self, model: str, which: int | str) -> Entry:
         """A version by its number or alias. Raises `RegistryError` that says what there is instead."""
@@ -82,7 +82,7 @@ class Registry:
                 )
             version = held.version
         try:
-            return self._read(model, version)
+            return self.read(model, version)
         except ObjectNotFoundError:
             known_versions = [number for _, number in self._complete(model)]
             raise RegistryError(
@@ -91,11 +91,24 @@ class Registry:
                 remedy="see `phreg registry list`",
             ) from None
 
+    def read(self, model: str, version: int) -> Entry:
+        """A complete version. Raises `ObjectNotFoundError`, and `RegistryError` for a damaged record."""
+        folder = self._of(model) / str(version)
+        record = EntryRecord.from_bytes(folder.read(RECORD_FILE), folder.url_of(RECORD_FILE))
+        if (record.model, record.version) != (model, version):
+            raise RegistryError(
+                f"The record {folder.url_of(RECORD_FILE)} is in the wrong folder",
+                expected=f"version {version} of {model}",
+                found=f"version {record.version} of {record.model}",
+                remedy="move the folder back to its place",
+            )
+        return Entry(folder, record)
+
     def find(self, model: str, student_digest: str) -> Entry | None:
         """The newest version made by this very student job, if it is registered already."""
         for name, version in reversed(self._complete(model)):
             with contextlib.suppress(RegistryError):  # a damaged version must not keep others from being made
-                entry = self._read(name, version)
+                entry = self.read(name, version)
                 if entry.record.student_digest == student_digest:
                     return entry
         return None
@@ -135,18 +148,6 @@ class Registry:
 
     def _of(self, model: str) -> Folder:
         return self.folder / check_model(model)
-
-    def _read(self, model: str, version: int) -> Entry:
-        folder = self._of(model) / str(version)
-        record = EntryRecord.from_bytes(folder.read(RECORD_FILE), folder.url_of(RECORD_FILE))
-        if (record.model, record.version) != (model, version):
-            raise RegistryError(
-                f"The record {folder.url_of(RECORD_FILE)} is in the wrong folder",
-                expected=f"version {version} of {model}",
-                found=f"version {record.version} of {record.model}",
-                remedy="move the folder back to its place",
-            )
-        return Entry(folder, record)
 
     def _complete(self, model: str | None = None) -> list[tuple[str, int]]:
         listed = self.folder.list(check_model(model) if model is not None else "")

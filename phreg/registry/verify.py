@@ -3,7 +3,8 @@
 | damaged | healed by |
 | --- | --- |
 | a file of a version | the same content, known by its digest, from the student's folder in OUTPUT |
-| `entry.json` | removing it: its config's next run completes the version again, under the same number |
+| `metrics.json` | its version's record, which has all of it |
+| `entry.json` | the version's claim and files, if these are what was claimed; else it is left where it is |
 | `decision.json` | removing it: the next run decides again |
 | an alias, a promotion | each from the other: an alias is a copy of its last promotion |
 
@@ -12,20 +13,21 @@ they say nothing that its record does not.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from phreg.errors import ObjectNotFoundError, RegistryError
-from phreg.fingerprint import digest_bytes
 from phreg.registry import decision as decisions
+from phreg.registry import heal
 from phreg.registry import promotion as promotions
 from phreg.registry.decision import DECISION_FILE
-from phreg.registry.entry import RECORD_FILE, Entry, EntryRecord
+from phreg.registry.entry import RECORD_FILE, Entry
+from phreg.registry.names import check_model
 from phreg.registry.registry import Registry
 from phreg.storage import Folder
 
-_VERSION = re.compile(r"([1-9]\d*)/.+")
+_VERSION = re.compile(r"([1-9]\d{0,8})/.+")
 
 Mend = Callable[[], str]
 """Tries to heal a damage; says what it did, nothing if it could not."""
@@ -40,74 +42,91 @@ class Damage:
     healed: str = ""
 
 
+@dataclass
+class Verification:
+    """What was read, and what of it was damaged."""
+
+    versions: int = 0
+    files: int = 0
+    damages: list[Damage] = field(default_factory=list)
+
+
 def verify(
     registry: Registry, students: Folder, model: str | None = None, heal: bool = False
-) -> Iterator[Damage]:
-    """All damages, as they are found. `students`: where the runs left theirs, OUTPUT/students."""
-    for name in registry.folder.children() if model is None else [model]:
-        for damage, mend in _damages(registry.folder / name, students):
-            yield replace(damage, healed=mend()) if heal else damage
+) -> Verification:
+    """Read all versions of all models, or of one. `students`: where the runs left theirs, OUTPUT/students."""
+    check = _Check(registry, students, heal)
+    for name in registry.folder.children() if model is None else [check_model(model)]:
+        check.model(name)
+    return check.done
 
 
-def _damages(model: Folder, students: Folder) -> Iterator[tuple[Damage, Mend]]:
-    paths = [item.path for item in model.list()]
-    for version in sorted({int(match[1]) for path in paths if (match := _VERSION.fullmatch(path))}):
-        yield from _of_version(model / str(version), students)
-        yield from _of_decision(model, version)
-    yield from _of_aliases(model)
+@dataclass
+class _Check:
+    registry: Registry
+    students: Folder
+    heal: bool
+    done: Verification = field(default_factory=Verification)
 
+    def model(self, name: str) -> None:
+        model = self.registry.folder / name
+        paths = [item.path for item in model.list()]
+        for version in sorted({int(match[1]) for path in paths if (match := _VERSION.fullmatch(path))}):
+            self._version(name, version)
+            self._decision(model, version)
+        for path, problem in promotions.damaged(model).items():
+            self._found(model.url_of(path), problem, partial(heal.recopy, model, path))
+        for alias in promotions.names(model):
+            self._alias(name, alias)
 
-def _of_version(folder: Folder, students: Folder) -> Iterator[tuple[Damage, Mend]]:
-    try:
-        record = EntryRecord.from_bytes(folder.read(RECORD_FILE), folder.url_of(RECORD_FILE))
-    except ObjectNotFoundError:
-        return  # its registration was interrupted: nobody reads it
-    except RegistryError as error:
-        then = "run its config again to complete the version"
-        yield Damage(folder.url_of(RECORD_FILE), str(error)), partial(_remove, folder, RECORD_FILE, then)
-        return
-    entry = Entry(folder, record)
-    for path in sorted(record.files):
+    def _version(self, name: str, version: int) -> None:
+        folder = self.registry.folder / name / str(version)
         try:
-            entry.read(path)
-        except RegistryError as error:
-            yield Damage(folder.url_of(path), str(error)), partial(_restore, entry, path, students)
-
-
-def _of_decision(model: Folder, version: int) -> Iterator[tuple[Damage, Mend]]:
-    path = f"{version}/{DECISION_FILE}"
-    try:
-        decisions.recorded(model, version)
-    except RegistryError as error:
-        yield (
-            Damage(model.url_of(path), str(error)),
-            partial(_remove, model, path, "the next run decides again"),
-        )
-
-
-def _of_aliases(model: Folder) -> Iterator[tuple[Damage, Mend]]:
-    for path, problem in promotions.damaged(model).items():
-        yield Damage(model.url_of(path), problem), partial(_recopy, model, path)
-
-
-def _remove(folder: Folder, path: str, then: str) -> str:
-    folder.remove(path)
-    return f"removed; {then}"
-
-
-def _restore(entry: Entry, path: str, students: Folder) -> str:
-    """Put a file back from its student's folder, if that has the very content."""
-    source = students / entry.record.student_digest
-    for candidate in (f"model/{path}", path):
-        try:
-            data = source.read(candidate)
+            entry = self.registry.read(name, version)
         except ObjectNotFoundError:
-            continue
-        if (len(data), digest_bytes(data)) == entry.record.files[path]:
-            entry.folder.write(path, data)
-            return f"put back from {source.url_of(candidate)}"
-    return ""
+            return  # its registration was interrupted: nobody reads it
+        except RegistryError as error:
+            self.done.versions += 1
+            if self._found(folder.url_of(RECORD_FILE), str(error), partial(heal.rebuild, folder)):
+                self._files(self.registry.read(name, version))
+            return
+        self.done.versions += 1
+        self._files(entry)
 
+    def _files(self, entry: Entry) -> None:
+        for path in sorted(entry.record.files):
+            self.done.files += 1
+            try:
+                entry.read(path)
+            except RegistryError as error:
+                mend = partial(heal.restore, entry, path, self.students)
+                self._found(entry.folder.url_of(path), str(error), mend)
 
-def _recopy(model: Folder, path: str) -> str:
-    return "put back from its copy" if promotions.mend(model, path) else ""
+    def _decision(self, model: Folder, version: int) -> None:
+        path = f"{version}/{DECISION_FILE}"
+        try:
+            decisions.recorded(model, version)
+        except RegistryError as error:
+            mend = partial(heal.remove, model, path, "the next run decides again")
+            self._found(model.url_of(path), str(error), mend)
+
+    def _alias(self, name: str, alias: str) -> None:
+        """Whether what it points at can be read. Damage of the alias itself was named before."""
+        try:
+            held = self.registry.alias(name, alias)
+        except RegistryError:
+            return
+        if held is None:
+            return
+        try:
+            self.registry.entry(name, held.version)
+        except RegistryError as error:
+            problem = f"The alias {alias} of {name} points at version {held.version}, which cannot be read\n"
+            url = (self.registry.folder / name).url_of(f"aliases/{alias}.json")
+            self._found(url, f"{problem}  {error}\n  or promote another version", lambda: "")
+
+    def _found(self, url: str, problem: str, mend: Mend) -> str:
+        damage = Damage(url, problem)
+        damage = replace(damage, healed=mend()) if self.heal else damage
+        self.done.damages.append(damage)
+        return damage.healed

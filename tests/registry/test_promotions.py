@@ -31,8 +31,9 @@ def held(registry: Registry) -> int | None:
 
 
 def heal(registry: Registry) -> None:
-    for damage in verify(registry, Folder("memory://no-students"), heal=True):
-        assert damage.healed
+    damages = verify(registry, Folder("memory://no-students"), heal=True).damages
+    assert damages
+    assert all(damage.healed for damage in damages)
 
 
 def test_a_gap_changes_no_champion(promoted: Registry) -> None:
