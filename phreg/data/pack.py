@@ -168,7 +168,7 @@ class _Packer:
         self._advance(len(broken))
 
     def _create(self, stem: str, data: bytes) -> None:
-        if not self.out.create(f"{stem}.tar", data) and self.out.read(f"{stem}.tar") != data:
+        if not self.out.create(f"{stem}.tar", data):
             raise another_set(self.out, f"{stem}.tar with other content")
 
     def _load(self, members: Members) -> list[SourceImage]:

@@ -76,17 +76,16 @@ class Folder:
                     self._fs.pipe_file(self._join(path), data)
 
     def create(self, path: str, data: bytes) -> bool:
-        """Put the whole object unless one is there: of many writers, at most one gets True.
+        """Put the whole object unless one is there. Whether what is there now is this data.
 
-        In an object store all whose data is the very same may get it: an answer can be lost and the put
-        repeated, and then it is one's own object that is in the way.
+        Of many writers with data of their own, one gets True. All whose data is the very same get it: an
+        object store's answer can be lost and the put repeated, and then one's own object is in the way.
         """
         for attempt in range(CREATE_ATTEMPTS):
             if self._create_once(path, data):
                 return True
             with contextlib.suppress(ObjectNotFoundError):  # removed since
-                if self.exists(path):
-                    return not self.is_local and self.read(path) == data
+                return self.read(path) == data
             time.sleep(0.02 * 2**attempt)
         raise StorageError(
             f"Cannot write {shown(self.url_of(path))}",
