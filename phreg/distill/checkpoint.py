@@ -54,7 +54,7 @@ def checkpoint_steps(folder: Folder) -> list[int]:
 
 
 def read_checkpoint(folder: Folder, step: int) -> Checkpoint:
-    """Raises `TrainingError` for one that is damaged or of another version, `ObjectNotFoundError` for none."""
+    """Raises `TrainingError` for a damaged one or one of another version, `ObjectNotFoundError` for none."""
     header, _, body = folder.read(_path(step)).partition(b"\n")
     expected = header.removeprefix(_HEADER).decode(errors="replace")
     if not header.startswith(_HEADER) or digest_bytes(body) != expected:
