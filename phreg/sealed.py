@@ -3,6 +3,7 @@
 JSON objects carry the digest of all else under `checksum`, safetensors under the tensor `sha256`.
 """
 
+import functools
 import json
 import logging
 from collections.abc import Mapping
@@ -23,6 +24,10 @@ _DIGEST = "sha256"
 logger = logging.getLogger(__name__)
 
 
+class UnsealedError(ValueError):
+    """What has no checksum, as an older phreg wrote it."""
+
+
 def seal(fields: Mapping[str, Any]) -> bytes:
     """Plain data as canonical JSON with its checksum."""
     return canonical_json({**fields, CHECKSUM: digest_json(dict(fields))})
@@ -37,8 +42,10 @@ def unseal(data: bytes, older: bool = False) -> dict[str, Any]:
         fields = json.loads(data)
     except RecursionError:
         raise ValueError("no JSON object with a checksum") from None
-    if not isinstance(fields, dict) or not (older or CHECKSUM in fields):
+    if not isinstance(fields, dict):
         raise ValueError("no JSON object with a checksum")
+    if not older and CHECKSUM not in fields:
+        raise UnsealedError("no checksum")
     checksum = fields.pop(CHECKSUM, None)
     if checksum is not None and digest_json(fields) != checksum:
         raise ValueError("a content that differs from its own checksum")
@@ -55,7 +62,11 @@ def unseal_tensors(data: bytes) -> dict[str, Tensor]:
     """What was sealed. Raises `ValueError` for anything else."""
     try:
         tensors = safetensors.torch.load(data)
+        if _DIGEST not in tensors:
+            raise UnsealedError("no checksum")
         digest = bytes(tensors.pop(_DIGEST).tolist())
+    except UnsealedError:
+        raise
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"no tensors with a checksum ({type(error).__name__})") from None
     if digest.hex() != digest_weights(tensors):
@@ -64,13 +75,16 @@ def unseal_tensors(data: bytes) -> dict[str, Tensor]:
 
 
 def read_sealed(folder: Folder, path: str) -> dict[str, Any] | None:
-    """A stored result; None if it is not there, or is damaged, which the log then says: it is made anew."""
+    """A stored result; None if it is not there, or is damaged, which the log then says: it is made anew.
+
+    So is one of an older phreg, which has no checksum; of these the log says so once a folder.
+    """
     try:
         return unseal(folder.read(path))
     except ObjectNotFoundError:
         return None
     except ValueError as error:
-        _warn(folder, path, error)
+        _log(folder, path, error)
         return None
 
 
@@ -81,9 +95,17 @@ def read_sealed_tensors(folder: Folder, path: str) -> dict[str, Tensor] | None:
     except ObjectNotFoundError:
         return None
     except ValueError as error:
-        _warn(folder, path, error)
+        _log(folder, path, error)
         return None
 
 
-def _warn(folder: Folder, path: str, error: ValueError) -> None:
-    logger.warning("%s is damaged, or of an older phreg: %s; it is made anew", folder.url_of(path), error)
+def _log(folder: Folder, path: str, error: ValueError) -> None:
+    if isinstance(error, UnsealedError):
+        _log_older(folder.url)
+    else:
+        logger.warning("%s is damaged: %s; it is made anew", folder.url_of(path), error)
+
+
+@functools.cache
+def _log_older(url: str) -> None:
+    logger.info("%s holds results of an older phreg, without checksums: they are made anew", url)

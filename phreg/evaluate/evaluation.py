@@ -109,6 +109,8 @@ def model_identity(backbone: Backbone) -> dict[str, Any]:
 def _stored(folder: Folder, digest: str) -> Evaluation | None:
     """The evaluation stored under a digest. One that cannot be read is measured again, and replaced."""
     fields = read_sealed(folder, f"{digest}.json")
+    if fields is None:
+        return None
     try:
         evaluation = Evaluation.model_validate(fields)
     except ValidationError:

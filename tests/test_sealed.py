@@ -1,0 +1,34 @@
+"""Stored results that are not what was sealed."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from phreg.sealed import read_sealed, read_sealed_tensors, seal, seal_tensors
+from phreg.storage import Folder
+
+
+def test_results_of_an_older_phreg_are_told_once_a_folder(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Folder(str(tmp_path))
+    folder.write("a", b"{}")
+    folder.write("b", safetensors.torch.save({"features": torch.ones(2)}))
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            assert read_sealed(folder, "a") is None
+            assert read_sealed_tensors(folder, "b") is None
+    assert [(r.levelname, str(tmp_path) in r.getMessage()) for r in caplog.records] == [("INFO", True)]
+
+
+def test_each_damaged_one_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = Folder(str(tmp_path))
+    folder.write("a", seal({"x": 1}).replace(b"1", b"2", 1))
+    folder.write("b", seal_tensors({"x": torch.ones(2)})[:-1])
+    with caplog.at_level(logging.INFO):
+        assert read_sealed(folder, "a") is None
+        assert read_sealed_tensors(folder, "b") is None
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
