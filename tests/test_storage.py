@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fsspec.config
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from phreg.errors import ObjectNotFoundError, StorageError
 from phreg.storage import Folder, glob_url, open_url, read_url
+from phreg.storage.messages import redacted
 
 CANARY = "CANARY0123456789SECRET"
 
@@ -144,6 +146,7 @@ def test_lookups_see_what_others_do(folder: Folder) -> None:
 def test_create_keeps_the_first(folder: Folder) -> None:
     assert folder.create("shards/a.json", b"first")
     assert not folder.create("shards/a.json", b"second")
+    assert folder.create("shards/a.json", b"first")  # what is there is this
     assert folder.read("shards/a.json") == b"first"
 
 
@@ -389,6 +392,14 @@ def test_errors_hold_no_credential_of_the_url(url: str) -> None:
     with pytest.raises(StorageError) as caught:
         read_url(url)
     assert CANARY not in _report(caught.value)
+
+
+def test_errors_hold_no_secret_of_fsspecs_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FSSPEC_S3='{...}' is read when fsspec is imported."""
+    given = {"key": "someone's name", "client_kwargs": {"aws_secret_access_key": CANARY, "region": "here"}}
+    monkeypatch.setitem(fsspec.config.conf, "s3", given)
+    said = redacted(f"{CANARY} of someone's name is refused here", {})
+    assert said == "*** of *** is refused here"
 
 
 def test_an_unknown_protocol_is_an_error() -> None:

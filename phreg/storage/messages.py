@@ -7,7 +7,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import fsspec.config
+
 from phreg.errors import AccessDeniedError, ObjectNotFoundError, PhregError, StorageError, hide_credentials
+
+_SECRET = re.compile(r"SECRET|TOKEN|PASSWORD|KEY(_ID)?$", re.IGNORECASE)
 
 
 def store_code(error: BaseException) -> str:
@@ -63,12 +67,21 @@ def shown(url: str) -> str:
 
 
 def redacted(text: str, options: Mapping[str, Any]) -> str:
-    """The text without any option's value or credential of the environment."""
-    names = re.compile(r"SECRET|TOKEN|PASSWORD|KEY(_ID)?$")
-    secrets = {value for name, value in os.environ.items() if names.search(name) and len(value) >= 8}
+    """The text without any option's value, or credential of the environment or of fsspec's configuration
+    (`FSSPEC_S3` and its files)."""
+    secrets = set(_secrets(os.environ)) | set(_secrets(fsspec.config.conf))
     for secret in sorted(secrets | set(_strings(options)), key=len, reverse=True):
         text = text.replace(secret, "***")
     return shown(text)
+
+
+def _secrets(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Values, at any depth, whose name says that they are secret."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _secrets(value)
+        elif isinstance(value, str) and _SECRET.search(name) and len(value) >= 8:
+            yield value
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -3,7 +3,8 @@
 botocore's standard mode tries again after 5xx, throttling (503 SlowDown), resets and timeouts, with
 exponential backoff and jitter, and never after a refusal (403). A server that answers nothing is given up
 after `ATTEMPTS` times `read_timeout` and the waits between: about 90 seconds. What a user gives wins: a
-folder's options, fsspec's own configuration (`FSSPEC_S3`), and AWS_RETRY_MODE and AWS_MAX_ATTEMPTS.
+folder's options, fsspec's own configuration (`FSSPEC_S3`), and AWS_RETRY_MODE and AWS_MAX_ATTEMPTS; but
+not retry_mode and max_attempts of a profile in ~/.aws/config, which ours take the place of.
 """
 
 import os
