@@ -6,12 +6,14 @@ from typing import Any, TypeVar
 
 import open_clip
 import timm
+import torch
 from timm.data import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from phreg.errors import CheckpointError, ModelError
 from phreg.models.clip_directory import ClipDirectory, read_clip_directory
+from phreg.models.hub_config import too_large
 from phreg.models.weight_files import read_state_dict
 from phreg.models.weights import load_weights
 
@@ -44,8 +46,14 @@ def tower_of_directory(model: str, checkpoint: str | None) -> tuple[VisionTransf
     name = clip.config["vision_cfg"].get("timm_model_name")
     if name is not None and not timm.is_model(str(name)):  # timm would take paths and hub names too
         raise ModelError(f"timm has no model {name!r}, which {clip.folder.url} asks for")
-    vit = _build(model, clip.config, bool(clip.config["quick_gelu"]))
-    load_weights(vit, state, checkpoint or clip.source)
+    quick_gelu, source = bool(clip.config["quick_gelu"]), checkpoint or clip.source
+    parameters = sum(value.numel() for value in state.values() if isinstance(value, Tensor))
+    with torch.device("meta"):
+        found = too_large(_build(model, clip.config, quick_gelu), parameters)
+    if found:
+        raise CheckpointError(f"The weights at {source} do not fit the config of {model}", found=found)
+    vit = _build(model, clip.config, quick_gelu)
+    load_weights(vit, state, source)
     return vit, (clip.mean, clip.std)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from phreg.errors import ModelError
 from phreg.models.architecture import base_architecture, check_stock, vit_arguments
 from phreg.models.backbone import Backbone
-from phreg.models.hub_config import HubConfig, build_vit, parse_hub_config
+from phreg.models.hub_config import HubConfig, build_vit, outline_of, parse_hub_config
 from phreg.models.registered import read_as_registered
 from phreg.models.student import Student
 from phreg.models.weight_files import parse_state_dict
@@ -90,10 +90,11 @@ def read_hub_folder(
     folder = Folder(uri)
     source = folder.url_of(CONFIG_FILE)
     config = parse_hub_config(read_as_registered(folder, CONFIG_FILE), source)
+    outline = outline_of(config, source)  # refused, if need be, before its weights are read
     if state is None:
         state = parse_state_dict(read_as_registered(folder, WEIGHTS_FILE), folder.url_of(WEIGHTS_FILE))
     parameters = sum(value.numel() for value in state.values() if isinstance(value, Tensor))
-    return build_vit(config, source, parameters), state, config
+    return build_vit(config, source, outline, parameters), state, config
 
 
 def timm_snippet(model: Backbone, path: str) -> str:

@@ -12,6 +12,7 @@ import timm
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from timm.models.vision_transformer import VisionTransformer
+from torch.nn import Module
 
 from phreg.errors import ModelError
 from phreg.section import PositiveFloat
@@ -79,13 +80,24 @@ class HubConfig(_Part):
         return vit
 
 
-def build_vit(config: HubConfig, source: str, parameters: int) -> VisionTransformer:
-    """The network that a config describes, if so many weights can fill it. Raises `ModelError`."""
-    described = sum(parameter.numel() for parameter in _built(config, source, "meta").parameters())
-    if described > 2 * parameters + MAX_PARAMETERS_BESIDE:
-        found = f"a network of {described} parameters; the weights have {parameters}"
+def build_vit(config: HubConfig, source: str, outline: Module, parameters: int) -> VisionTransformer:
+    """The network that a config describes, if so many weights can fill its outline. Raises `ModelError`."""
+    if found := too_large(outline, parameters):
         raise _unusable(source, found)
     return _built(config, source, "cpu")
+
+
+def outline_of(config: HubConfig, source: str) -> Module:
+    """The network on `meta`: nothing large is made before it is seen not to be. Raises `ModelError`."""
+    return _built(config, source, "meta")
+
+
+def too_large(outline: Module, parameters: int) -> str:
+    """What is said of a network, given on `meta`, that so many weights cannot fill; empty if they can."""
+    described = sum(parameter.numel() for parameter in outline.parameters())
+    if described <= 2 * parameters + MAX_PARAMETERS_BESIDE:
+        return ""
+    return f"a network of {described} parameters; the weights have {parameters}"
 
 
 def _built(config: HubConfig, source: str, device: str) -> VisionTransformer:
@@ -98,7 +110,7 @@ def _built(config: HubConfig, source: str, device: str) -> VisionTransformer:
 
 
 def parse_hub_config(raw: bytes, source: str) -> HubConfig:
-    """The checked config of a plain ViT. Raises `ModelError`."""
+    """The checked config of a ViT; whether it can be built is not yet known. Raises `ModelError`."""
     if len(raw) > MAX_CONFIG_BYTES:
         raise _unusable(source, f"{len(raw)} bytes, more than {MAX_CONFIG_BYTES}")
     try:
@@ -110,7 +122,6 @@ def parse_hub_config(raw: bytes, source: str) -> HubConfig:
     except (ValueError, RecursionError) as error:
         found = f"{type(error).__name__}: {str(error)[:200]}"
     else:
-        _built(config, source, "meta")  # nothing large is made before it is seen not to be
         return config
     raise _unusable(source, found)
 

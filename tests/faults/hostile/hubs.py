@@ -50,6 +50,13 @@ def _without_weights(folder: Path) -> str:
     return model
 
 
+def _large_clip(folder: Path) -> tuple[str, str]:
+    """A directory that asks for 800 thousand million parameters, and weights given beside it."""
+    vision = {"image_size": 64, "layers": 256, "width": 16_384, "head_width": 64, "patch_size": 8}
+    model = _clip({"vision_cfg": vision}, folder)
+    return model, str(folder / "clip" / "open_clip_model.safetensors")
+
+
 def _clip(changes: dict[str, Any], folder: Path) -> str:
     model = save_tiny_open_clip(folder / "clip")
     path = folder / "clip" / "open_clip_config.json"
@@ -112,6 +119,7 @@ CASES = (
         Case("hub", name, functools.partial(_clip, changes), comes, says)
         for name, (changes, comes, says) in _CLIPS.items()
     ),
+    Case("checkpoint", "for a vast CLIP", _large_clip, "CheckpointError", "parameters; the weights have"),
     Case("hub", "no weights", _without_weights, "ObjectNotFoundError", "model.safetensors"),
     Case("hub", "a good one", lambda folder: hub_directory(folder / "m"), "used", "64"),
 )
