@@ -1,5 +1,6 @@
 """Single functions as Ray tasks."""
 
+import ctypes
 import os
 import signal
 import threading
@@ -80,21 +81,16 @@ def stay(pid: Path) -> None:
 
 
 def test_whatever_interrupts_the_caller_ends_the_task(tmp_path: Path) -> None:
+    caller = ctypes.c_ulong(threading.get_ident())
+
     def interrupt() -> None:
         while not (tmp_path / "pid").exists():
             time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGUSR1)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(caller, ctypes.py_object(Cancelled))
 
-    def cancel(number: int, frame: object) -> None:
-        raise Cancelled
-
-    before = signal.signal(signal.SIGUSR1, cancel)
     threading.Thread(target=interrupt, daemon=True).start()
-    try:
-        with pytest.raises(Cancelled):
-            run_remote(stay, tmp_path / "pid")
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+    with pytest.raises(Cancelled):
+        run_remote(stay, tmp_path / "pid")
     pid, deadline = int((tmp_path / "pid").read_text()), time.monotonic() + 60
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < deadline
