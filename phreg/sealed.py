@@ -3,7 +3,6 @@
 JSON objects carry the digest of all else under `checksum`, safetensors under the tensor `sha256`.
 """
 
-import functools
 import json
 import logging
 from collections.abc import Mapping
@@ -22,6 +21,8 @@ CHECKSUM = "checksum"
 _DIGEST = "sha256"
 
 logger = logging.getLogger(__name__)
+
+_UNSEALED: set[str] = set()  # folders of which it was said
 
 
 class UnsealedError(ValueError):
@@ -77,7 +78,7 @@ def unseal_tensors(data: bytes) -> dict[str, Tensor]:
 def read_sealed(folder: Folder, path: str) -> dict[str, Any] | None:
     """A stored result; None if it is not there, or is damaged, which the log then says: it is made anew.
 
-    So is one of an older phreg, which has no checksum; of these the log says so once a folder.
+    So is one without a checksum, as an older phreg wrote it; of these the log names the first of a folder.
     """
     try:
         return unseal(folder.read(path))
@@ -101,11 +102,14 @@ def read_sealed_tensors(folder: Folder, path: str) -> dict[str, Tensor] | None:
 
 def _log(folder: Folder, path: str, error: ValueError) -> None:
     if isinstance(error, UnsealedError):
-        _log_older(folder.url)
+        _log_unsealed(folder.url, path)
     else:
         logger.warning("%s is damaged: %s; it is made anew", folder.url_of(path), error)
 
 
-@functools.cache
-def _log_older(url: str) -> None:
-    logger.info("%s holds results of an older phreg, without checksums: they are made anew", url)
+def _log_unsealed(url: str, path: str) -> None:
+    """Once a folder: an older phreg leaves many. A warning, since a flipped bit of the key looks the same."""
+    if url not in _UNSEALED:
+        _UNSEALED.add(url)
+        said = "%s in %s has no checksum: it is damaged, or of an older phreg; such are made anew"
+        logger.warning(said, path, url)
