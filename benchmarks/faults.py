@@ -22,13 +22,18 @@ def main() -> int:
     parser.add_argument("--tries", type=int, default=1, help="how often the whole suite runs")
     parser.add_argument("-k", dest="select", default="", help="as pytest's -k")
     parser.add_argument("--out", type=Path, default=HERE / "faults.md")
+    parser.add_argument(
+        "--ledger", type=Path, help="trials of runs with PHREG_FAULTS_LEDGER=FILE; nothing is run"
+    )
     options = parser.parse_args()
+    failed = 0
     with tempfile.TemporaryDirectory() as folder:
-        ledger = Path(folder) / "ledger.jsonl"
-        ledger.touch()
-        failed = sum(_run_suite(ledger, options.select) != 0 for _ in range(options.tries))
+        ledger = options.ledger or Path(folder) / "ledger.jsonl"
+        if options.ledger is None:
+            ledger.touch()
+            failed = sum(_run_suite(ledger, options.select) != 0 for _ in range(options.tries))
         trials = [json.loads(line) for line in ledger.read_text().splitlines()]
-    options.out.write_text(markdown(trials, options.tries))
+    options.out.write_text(markdown(trials))
     print(f"{len(trials)} trials, {sum(not t['survived'] for t in trials)} not survived: {options.out}")
     return 1 if failed else 0
 
@@ -39,12 +44,12 @@ def _run_suite(ledger: Path, select: str) -> int:
     return subprocess.run(command, env=os.environ | {"PHREG_FAULTS_LEDGER": str(ledger)}).returncode
 
 
-def markdown(trials: list[dict[str, Any]], tries: int) -> str:
+def markdown(trials: list[dict[str, Any]]) -> str:
     """One table a group, one line a fault, in the order in which they were first tried."""
     machine = (
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
     )
-    lines = ["# Faults", "", f"Made by `benchmarks/faults.py`, the suite run {tries} times on {machine}."]
+    lines = ["# Faults", "", f"Made by `benchmarks/faults.py` from {len(trials)} trials on {machine}."]
     for group in dict.fromkeys(trial["group"] for trial in trials):
         lines += ["", f"## {group}", "", TITLE, "| --- | ---: | ---: | ---: | ---: | ---: |"]
         of_group = [trial for trial in trials if trial["group"] == group]
