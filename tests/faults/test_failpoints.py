@@ -25,7 +25,8 @@ def test_a_pass_is_noted_held_or_ends_its_process_and_no_other_pass_is(tmp_path:
     kill = points.add(DIGEST, "kill", match="K", call=2)
     fail = points.add(DIGEST, "raise", match="R", problem="as planned")
     hold = points.add(DIGEST, "hold", match="H", when="after")
-    assert start(points, "a", "K", "a").wait() == 0
+    first = start(points, "a", "K", "a")
+    assert (first.communicate()[1], first.returncode) == ("", 0)
     killed = start(points, "K", "a")
     assert killed.wait() == -signal.SIGKILL
     assert points.happened(kill) == [killed.pid]

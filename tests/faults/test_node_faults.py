@@ -30,15 +30,17 @@ GROUP = "Ray nodes"
 WHOLE = actors(1, 2, cpus_per_actor=1)  # one a node
 
 
-@pytest.fixture(scope="module")
-def points(tmp_path_factory: pytest.TempPathFactory) -> Failpoints:
-    return Failpoints(tmp_path_factory.mktemp("faults") / "points")
+@pytest.fixture
+def points(tmp_path: Path) -> Failpoints:
+    return Failpoints(tmp_path / "points")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster(points: Failpoints) -> Iterator[Cluster]:
-    """A head without CPUs, this process as its driver, and the failpoints in every worker."""
+    """A head without CPUs and two nodes of one, this process as driver, the failpoints in every worker."""
     with loopback_cluster(0, points.environment()) as started, driver_of(started):
+        for _ in range(2):
+            started.add_node(num_cpus=1)
         yield started
 
 
@@ -57,9 +59,7 @@ def running(points: Failpoints, hold: str, world: World, urls: list[str]) -> Ite
 def test_a_killed_node_costs_its_shard_and_one_that_joins_is_used(
     cluster: Cluster, points: Failpoints, tmp_path: Path
 ) -> None:
-    points.clear()
     hold = points.add(COMPUTE, "hold", label="shard.name", call=4, times=99)
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     world, urls = make_world(tmp_path), small_shards(tmp_path, 10)
 
     with trial(GROUP, "SIGKILL of a node, while another joins") as this:
@@ -67,7 +67,7 @@ def test_a_killed_node_costs_its_shard_and_one_that_joins_is_used(
             first, second = points.await_(hold, 2)
             where = nodes_of_actors()
             assert where[first] != where[second]
-            kill_node(next(node for node in nodes if node.node_id == where[first]))
+            kill_node(next(node for node in cluster.worker_nodes if node.node_id == where[first]))
             joined = cluster.add_node(num_cpus=1)
             third = points.await_(hold, 3)[2]
             assert nodes_of_actors()[third] == joined.node_id
@@ -77,9 +77,8 @@ def test_a_killed_node_costs_its_shard_and_one_that_joins_is_used(
         assert digests(world.cache) == undisturbed(world, urls, tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_all_nodes_are_lost_and_one_comes_back(cluster: Cluster, points: Failpoints, tmp_path: Path) -> None:
-    """After the test above two nodes are alive."""
-    points.clear()
     hold = points.add(COMPUTE, "hold", label="shard.name", call=2, times=99)
     world, urls = make_world(tmp_path), small_shards(tmp_path, 6)
 
@@ -109,9 +108,8 @@ def test_all_nodes_are_lost_and_one_comes_back(cluster: Cluster, points: Failpoi
     ],
 )
 def test_a_lost_head_is_a_clear_error_and_a_new_cluster_goes_on(
-    tmp_path: Path, fault: str, process: str, words: str
+    points: Failpoints, tmp_path: Path, fault: str, process: str, words: str
 ) -> None:
-    points = Failpoints(tmp_path / "points")
     hold = points.add(COMPUTE, "hold", label="shard.name", call=3)
     world, urls = make_world(tmp_path), small_shards(tmp_path, 5)
     with trial(GROUP, fault) as this:

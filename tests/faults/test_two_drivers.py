@@ -27,6 +27,7 @@ def collect_garbage_again_and_again(cache: str, ended: threading.Event, told: li
         told.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.slow
 def test_three_runs_of_two_configs_and_a_gc_share_a_cache(tmp_path: Path) -> None:
     """Three drivers on one cluster, two of the same spec; their first shards are held till all have one."""
     points = Failpoints(tmp_path / "points")
