@@ -15,6 +15,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 TITLE = "| fault | tries | survived | re-run needed | made again, at most | lost or wrong |"
+RULE = "| --- | ---: | ---: | ---: | ---: | ---: |"
 
 
 def main() -> int:
@@ -51,7 +52,13 @@ def markdown(trials: list[dict[str, Any]]) -> str:
     )
     lines = ["# Faults", "", f"Made by `benchmarks/faults.py` from {len(trials)} trials on {machine}."]
     for group in dict.fromkeys(trial["group"] for trial in trials):
-        lines += ["", f"## {group}", "", TITLE, "| --- | ---: | ---: | ---: | ---: | ---: |"]
+        lines += [
+            "",
+            f"## {group[:1].upper()}{group[1:]}",
+            "",
+            TITLE,
+            "| --- | ---: | ---: | ---: | ---: | ---: |",
+        ]
         of_group = [trial for trial in trials if trial["group"] == group]
         for fault in dict.fromkeys(trial["fault"] for trial in of_group):
             lines.append(_line(fault, [trial for trial in of_group if trial["fault"] == fault]))
