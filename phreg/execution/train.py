@@ -28,10 +28,11 @@ from phreg.distill.progress import OnProgress
 from phreg.distill.result import StudentReport, finished_report
 from phreg.distill.trainer import train_student
 from phreg.distill.workers import Workers
-from phreg.errors import ConfigError
+from phreg.errors import ClusterError, ConfigError
 from phreg.execution.cluster import connect
 from phreg.execution.failures import explained
 from phreg.execution.mailbox import Mailbox
+from phreg.execution.watch import ClusterWatch
 from phreg.execution.worker_groups import alone, together
 from phreg.storage import Folder
 
@@ -54,7 +55,7 @@ def distil(
     `address` as for `connect`. `on_progress` is called in the calling thread. Worker failures (a dead
     process or node, storage that does not answer) are survived `training.max_failures` times, each going
     on from the last checkpoint; a mistake in the job or its data stops it at once, as the `PhregError`
-    that the worker raised. Raises `TrainingError` for what is left.
+    that the worker raised. Raises `ClusterError` if the cluster is lost, `TrainingError` for what is left.
     """
     output = Folder(output_url)
     report = finished_report(job, output)
@@ -76,19 +77,25 @@ def _fit(job: StudentJob, output: Folder, on_progress: OnProgress | None) -> Stu
             report: StudentReport = trainer.fit().return_value  # type: ignore[attr-defined]  # v2's has one
             trainer.while_waiting()
             return report
-    except (RayError, TrainingFailedError) as error:
-        raise explained(job, error) from error
-    finally:
+    except ClusterError:
+        raise  # nobody is left to give anything back to
+    except BaseException as error:
         mailbox.free_place()
+        if isinstance(error, RayError | TrainingFailedError):
+            raise explained(job, error) from error
+        raise
+    finally:
         mailbox.close()
 
 
 def _follower(mailbox: Mailbox, on_progress: OnProgress | None) -> Callable[[], None]:
-    """Tells what is new in the mailbox, each time it is called."""
-    shown = 0
+    """Looks at the cluster, and tells what is new in the mailbox, each time it is called."""
+    shown, watch = 0, ClusterWatch()
 
     def follow() -> None:
         nonlocal shown
+        if not watch.check():
+            return
         latest = mailbox.latest()
         if on_progress is not None and latest is not None and latest.step != shown:
             on_progress(latest)
