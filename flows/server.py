@@ -8,9 +8,8 @@ import atexit
 import os
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -60,14 +59,21 @@ def _check_named(url: str) -> None:
 
 
 class TemporaryServer(SubprocessASGIServer):
-    """The one that all of Prefect finds, as it is asked for once before it is needed."""
+    """The one that all of Prefect finds, as it is asked for once before it is needed.
+
+    This process holds the socket on which it listens, and passes it on: no other run can get the port, and if
+    the server is killed, requests wait for the next.
+    """
+
+    _listener: socket.socket | None = None
 
     def start(self, timeout: int | None = None) -> None:
         if self.running:
             return
         limit = timeout or PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
         deadline, attempts = time.monotonic() + limit, 0
-        self.running = True
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port, self.running = self._listener.getsockname()[1], True
         atexit.register(self.stop)
         try:
             while not self._answers():
@@ -76,19 +82,33 @@ class TemporaryServer(SubprocessASGIServer):
                 if self.server_process is None or self.server_process.poll() is not None:
                     # It may end by itself: two that start at once set up their common database at once.
                     attempts += 1
-                    self.server_process = self._launch()
+                    self.server_process = self._launch(self._listener)
                 time.sleep(POLL_S)
         except BaseException:
             self.stop()
             raise
+        threading.Thread(target=self._keep, args=(self._listener,), daemon=True).start()
 
-    def _launch(self) -> subprocess.Popen[bytes]:
-        with _listening() as (listener, self.port):
-            arguments = ["uvicorn", "--app-dir", str(Path(prefect.__file__).parent), "--factory"]
-            arguments += ["prefect.server.api.server:create_app", "--fd", str(listener.fileno())]
-            arguments += ["--log-level", "error", "--lifespan", "on"]
-            settings = get_current_settings().to_environment_variables(exclude_unset=True)
-            return leash.start(arguments, os.environ | _TEMPORARY | settings, pass_fds=(listener.fileno(),))
+    def stop(self) -> None:
+        self._listener = None
+        super().stop()
+
+    def _keep(self, listener: socket.socket) -> None:
+        """Start it again whenever it is gone: a run needs it to report its end."""
+        while True:
+            if self.server_process is not None:
+                self.server_process.wait()
+            if self._listener is None:
+                return
+            time.sleep(POLL_S)
+            self.server_process = self._launch(listener)
+
+    def _launch(self, listener: socket.socket) -> subprocess.Popen[bytes]:
+        arguments = ["uvicorn", "--app-dir", str(Path(prefect.__file__).parent), "--factory"]
+        arguments += ["prefect.server.api.server:create_app", "--fd", str(listener.fileno())]
+        arguments += ["--log-level", "error", "--lifespan", "on"]
+        settings = get_current_settings().to_environment_variables(exclude_unset=True)
+        return leash.start(arguments, os.environ | _TEMPORARY | settings, pass_fds=(listener.fileno(),))
 
     def _answers(self) -> bool:
         if self.server_process is None:
@@ -97,13 +117,6 @@ class TemporaryServer(SubprocessASGIServer):
             return httpx.get(f"{self.api_url}/health", timeout=ANSWER_S).is_success
         except httpx.HTTPError:
             return False
-
-
-@contextmanager
-def _listening() -> Iterator[tuple[socket.socket, int]]:
-    """A socket on loopback and its port, ours until it is passed on: no other run can get it in between."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener, listener.getsockname()[1]
 
 
 def _slow(seconds: float, attempts: int) -> PhregError:

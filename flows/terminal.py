@@ -13,6 +13,7 @@ def prepare_terminal() -> None:
     """Call before the first flow of a process that a user started by hand. Errors as `ensure_server`."""
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_short_errors)
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # Prefect's events find a new server
     # Prefect's engine would take SIGTERM over, and let a second one break into the cleaning up.
     flow_engine.capture_sigterm = contextlib.nullcontext  # type: ignore[assignment]
     ensure_server()

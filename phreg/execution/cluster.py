@@ -20,6 +20,7 @@ from phreg.errors import ClusterError, ConfigError
 
 TCP_TIMEOUT_S = 5.0
 PROBE_TIMEOUT_S = 30.0
+START_ATTEMPTS = 5  # of a local Ray's head to answer, up to 40 s each; by default Ray makes 20
 OBJECT_STORE_BYTES = 256 * 2**20  # reports and configs pass through it, tensors never do
 
 # A wrong address makes `ray.init` wait for minutes and then end the process; a child can be given up on.
@@ -89,6 +90,7 @@ def _start_local() -> None:
     """Ray takes a loopback address for the machine's outer one and listens everywhere, unless clusters are
     switched off, as they are by default on Windows and macOS. The switch is an environment variable, for
     the processes that Ray starts, and a constant that this process has read from it already."""
+    ray_constants.NUM_REDIS_GET_RETRIES = START_ATTEMPTS
     variable, before = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
     os.environ[variable], ray_constants.ENABLE_RAY_CLUSTER = "0", False
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.ledger import trial
+from tests.faults.runs import Moments, Outcome, outcome
 from tests.processes import Started, Starter, starter
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -31,7 +32,7 @@ def send(run: Started, process: str, kind: signal.Signals) -> int:
 
 
 def check_error(run: Started, what: str) -> None:
-    assert run.ends(300) == 2, run.tail
+    assert run.ends(400) == 2, run.tail
     assert f"error: {what}" in run.text
     assert "what to do" in run.text
     assert "Traceback" not in run.text, run.tail
@@ -54,14 +55,22 @@ def test_a_prefect_server_that_takes_too_long(start: Starter, config: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_prefect_server_that_dies_as_it_starts(start: Starter, config: Path) -> None:
-    with trial(GROUP, "SIGKILL of Prefect's server as it starts", unit="-"):
-        run = start.phreg("run", str(config))
-        killed = send(run, SERVER, signal.SIGKILL)
-        run.says("Beginning flow run")
-        assert any(SERVER in command for pid, command in run.processes().items() if pid != killed)
-        run.interrupt(signal.SIGTERM)
-        assert run.ends(120) == 130, run.tail
+def test_a_prefect_server_that_is_killed(start: Starter, config: Path, undisturbed: Outcome) -> None:
+    """The temporary one, which nobody else starts again."""
+    with trial(GROUP, "SIGKILL of Prefect's temporary server, as it starts and later on") as this:
+        output, points = f"output={start.folder}/run", Moments(start.folder / "points")
+        held = points.targets()
+        run = start.phreg("run", str(config), "--set", output, **points.environment)
+        first = send(run, SERVER, signal.SIGKILL)
+        points.reached(run, held)
+        assert first != send(run, SERVER, signal.SIGKILL)
+        points.points.release(held)
+        assert run.ends(400) == 0, run.tail
+        this.repeated = points.shards_again
+        assert outcome(config, output) == undisturbed
+        assert this.repeated == 0
+        assert "Traceback" not in run.text, run.tail
+        run.gone(60)
 
 
 @pytest.mark.slow
