@@ -33,7 +33,7 @@ try:
 except ClusterError as error:
     print("LOST", error.problem)
     os._exit(0)  # Ray's own end would wait for the cluster
-print("DONE", report.resumed_from, Path(report.url.removeprefix("file://")))
+print("DONE", "went on" if report.reused or report.resumed_from else "from the start")
 """
 
 
@@ -57,9 +57,8 @@ def test_a_cluster_that_is_lost(part: str, tmp_path: Path) -> None:
             folder.mkdir()
         assert drive(lost, part).startswith("LOST")
         this.rerun = True
-        again = drive(lost, "none")
-        assert again.startswith("DONE")
-        assert int(again.split()[1]) >= 5  # it went on from a checkpoint
+        # From a checkpoint; without a head the workers may even have finished before it was given up.
+        assert drive(lost, "none") == "DONE went on"
         this.repeated = 5  # at most: the steps between two checkpoints
         assert drive(calm, "none").startswith("DONE")
         assert weights(lost) == weights(calm)
