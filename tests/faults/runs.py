@@ -107,7 +107,9 @@ class Moments:
 
     def registration(self) -> str:
         """The model is in its place, other files are not."""
-        return self.at("phreg.registry.registration:_put", label="path", match="model.safe", when="after")
+        return self.at(
+            "phreg.registry.registration:_put_fixed", label="path", match="model.safe", when="after"
+        )
 
     def reached(self, run: Started, name: str) -> None:
         run.until(lambda: self.points.happened(name))
