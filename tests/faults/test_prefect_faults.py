@@ -12,7 +12,11 @@ from tests.faults.ledger import trial
 from tests.faults.runs import EVERY, Moments, Outcome, outcome
 from tests.prefect_stack import Stack, prefect_stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1500),  # each kills many runs, one after the other
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+]
 GROUP = "Prefect"
 
 

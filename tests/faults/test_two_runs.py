@@ -13,7 +13,11 @@ from tests.faults.ledger import trial
 from tests.faults.runs import STUDENT, Moments, Outcome, outcome, tiny_run
 from tests.processes import Starter, starter
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),  # several whole runs
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+]
 GROUP = "Two runs at once"
 
 
