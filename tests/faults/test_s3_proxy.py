@@ -17,11 +17,11 @@ def test_passes_everything_on(proxied_folder: Folder, s3_proxy: S3Proxy) -> None
     assert not proxied_folder.exists("y")
     proxied_folder.remove("x")
     assert proxied_folder.children() == ["a"]
-    assert s3_proxy.count("PUT", "/work/x$") == 2
+    assert s3_proxy.count("PUT", "/x$") == 2
 
 
 def test_a_held_request_waits(proxied_folder: Folder, s3_proxy: S3Proxy) -> None:
-    hold = s3_proxy.hold("PUT", "/work/x$")
+    hold = s3_proxy.hold("PUT", "/x$")
     writer = threading.Thread(target=proxied_folder.write, args=("x", b"1"))
     writer.start()
     hold.wait()
