@@ -15,9 +15,7 @@ from phreg.strict_yaml import parse_yaml
 
 MAX_CONFIG_BYTES = 1 << 20
 MISTAKES_SHOWN = 20
-_SECRET = re.compile(
-    r"//[^/@\s]*:[^/@\s]*@|[?&](x-amz-[\w-]+|sig|signature|\w*token|password)=", re.IGNORECASE
-)
+_SECRET = re.compile(r"//[^@\s]*:[^@\s]*@|[?&](x-amz-[\w-]+|sig|signature|\w*token|password)=", re.IGNORECASE)
 Checked = TypeVar("Checked", bound=Section)
 
 

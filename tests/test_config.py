@@ -222,7 +222,12 @@ def test_keys_that_override_merged_ones_may_be_merged_again() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://user:canary@host/a.tar", "s3://b/a?X-Amz-Signature=canary", "https://h/a?sv=1&sig=canary"],
+    [
+        "http://user:canary@host/a.tar",
+        "s3://AK:a/canary+/@b/x",
+        "s3://b/a?X-Amz-Signature=canary",
+        "https://h/a?sv=1&sig=canary",
+    ],
 )
 def test_credentials_in_what_prefect_keeps_as_parameters_are_refused(url: str, tmp_path: Path) -> None:
     path = written(tmp_path / "run.yaml", minimal())
