@@ -46,7 +46,7 @@ def servers(run: Started) -> set[tuple[str, str]]:
     """(address, program) of what the run's processes listen on."""
     addresses = listening()
     return {
-        (addresses[inode].partition(":")[0], command[:80])
+        (addresses[inode].partition(":")[0], command)
         for pid, command in run.processes().items()
         for inode in sockets(pid)
         if inode in addresses
