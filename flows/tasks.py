@@ -1,7 +1,8 @@
 """The tasks: one a stage (distillation: one a student). They pass URIs and small reports, never tensors."""
 
+import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -11,11 +12,13 @@ from prefect.tasks import Task
 from flows.progress import student_logger, targets_logger
 from phreg.config import RunConfig, StudentConfig
 from phreg.distill.result import StudentReport
+from phreg.errors import CorruptTargetsError
 from phreg.evaluate import Evaluation
 from phreg.execution.failures import is_mistake
 from phreg.execution.targets import TargetsReport
 from phreg.pipeline import assess, methods, page, prepare, register, students, targets
 from phreg.pipeline.columns import Scores
+from phreg.pipeline.heal import on_sound_targets
 from phreg.pipeline.prepare import Prepared
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,6 +35,22 @@ _stage = {"cache_policy": NO_CACHE, "persist_result": False}
 _retried: dict[str, Any] = _stage | {"retries": 2, "retry_delay_seconds": 10, "retry_condition_fn": may_pass}
 
 
+def _healing(stage: F) -> F:
+    """A stage that makes targets anew where it finds them damaged, those shards alone, and says so."""
+
+    @functools.wraps(stage)
+    def healed(config: RunConfig, prepared: Prepared, *arguments: Any, **named: Any) -> Any:
+        def tell(error: CorruptTargetsError) -> None:
+            get_run_logger().warning("damaged targets, which are made anew: %s", error)
+
+        def work() -> Any:
+            return stage(config, prepared, *arguments, **named)
+
+        return on_sound_targets(config, prepared, work, tell)
+
+    return cast(F, healed)
+
+
 @task(name="prepare", **_retried)
 def prepare_run(config: RunConfig) -> Prepared:
     prepared = prepare.prepare(config)
@@ -42,25 +61,34 @@ def prepare_run(config: RunConfig) -> Prepared:
 
 @task(name="targets", task_run_name="targets-{name}", **_retried)
 def make_targets(config: RunConfig, prepared: Prepared, name: str) -> TargetsReport:
-    return targets.make_targets(config, prepared, name, targets_logger(get_run_logger(), name))
+    logger = get_run_logger()
+    report = targets.make_targets(config, prepared, name, targets_logger(logger, name))
+    for shard in report.shards:
+        if shard.damage:
+            logger.warning("the targets of %s were made anew: %s", shard.shard, shard.damage)
+    return report
 
 
 @task(name="distil", task_run_name="distil-{student.name}", **_retried)
+@_healing
 def distil(config: RunConfig, prepared: Prepared, student: StudentConfig) -> StudentReport:
     return students.distil_student(config, prepared, student, student_logger(get_run_logger(), student.name))
 
 
 @task(name="evaluate-teacher", **_retried)
+@_healing
 def evaluate_teacher(config: RunConfig, prepared: Prepared) -> Evaluation:
     return assess.assess_teacher(config, prepared)
 
 
 @task(name="evaluate", task_run_name="evaluate-{report.name}", **_retried)
+@_healing
 def evaluate(config: RunConfig, prepared: Prepared, report: StudentReport) -> assess.Assessment:
     return assess.assess_student(config, prepared, report)
 
 
 @task(name="register", task_run_name="register-{student.name}", **_retried)
+@_healing
 def register_student(
     config: RunConfig,
     prepared: Prepared,
@@ -73,6 +101,7 @@ def register_student(
 
 
 @task(name="report-page", task_run_name="report-page-{registered.name}", **_retried)
+@_healing
 def report_page(
     config: RunConfig,
     prepared: Prepared,
@@ -84,6 +113,7 @@ def report_page(
 
 
 @task(name="measure", task_run_name="measure-{method.name}-seed{method.seed}", **_retried)
+@_healing
 def measure(
     config: RunConfig, prepared: Prepared, method: methods.Method, label_free: bool = False
 ) -> Scores:

@@ -24,6 +24,8 @@ PhregError
 
 import re
 
+from phreg.types import Damage
+
 
 def hide_credentials(text: str) -> str:
     """Text without what URLs in it may carry: user information, and the query of a signed URL.
@@ -117,7 +119,9 @@ class ContentMismatchError(CacheError):
 
 
 class CorruptTargetsError(CacheError):
-    """Stored bytes that differ from their commit record."""
+    """Stored bytes that differ from their commit record. `damage` says where, if a store raised it."""
+
+    damage: Damage | None = None
 
 
 class MissingTargetsError(CacheError):

@@ -18,6 +18,15 @@ class Quarantined(NamedTuple):
     reason: str
 
 
+class Damage(NamedTuple):
+    """Targets that are not as committed: the spec's digest, the shard, and which attempt at it was read
+    (None: its commit record could not be)."""
+
+    spec: str
+    shard: str
+    attempt: str | None
+
+
 HIGHER_IS_BETTER: dict[str, bool] = {
     "outlier_rate": False,
     "shift_cosine_mean": True,

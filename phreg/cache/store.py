@@ -26,7 +26,7 @@ from phreg.errors import (
 )
 from phreg.fingerprint import digest_bytes
 from phreg.storage import Folder
-from phreg.types import Quarantined
+from phreg.types import Damage, Quarantined
 
 COMMIT_ATTEMPTS = 3  # more than one only if the winner's record is discarded at the same moment
 
@@ -90,7 +90,11 @@ class TargetStore:
             data = self.folder.read(path)
         except ObjectNotFoundError:
             return None
-        return CommitRecord.from_json(data, name, self.folder.url_of(path))
+        try:
+            return CommitRecord.from_json(data, name, self.folder.url_of(path))
+        except CorruptTargetsError as error:
+            error.damage = Damage(self.digest, name, None)
+            raise
 
     def records(self) -> dict[str, CommitRecord]:
         """All commit records by shard name, sorted."""
@@ -218,12 +222,14 @@ class TargetStore:
     def _corrupt(
         self, record: CommitRecord, place: str, found: str, expected: str = ""
     ) -> CorruptTargetsError:
-        return CorruptTargetsError(
+        error = CorruptTargetsError(
             f"{self.folder.url_of(place)} is not what was committed",
             expected=expected or "the content that the commit record lists",
             found=found,
             remedy=make_anew(self.folder.url_of(_record_path(record.shard))),
         )
+        error.damage = Damage(self.digest, record.shard, record.attempt)
+        return error
 
     def _check_rows(self, rows: TargetRows) -> None:
         spec, (_, patches, dim) = self.spec, rows.features.shape

@@ -9,9 +9,9 @@ from threading import Lock
 import numpy as np
 import torch
 
-from phreg.cache import TargetSpec, TargetStore
+from phreg.cache import CommitRecord, TargetSpec, TargetStore
 from phreg.data import Shard, read_shard
-from phreg.errors import GenerationError, NonFiniteError
+from phreg.errors import CorruptTargetsError, GenerationError, NonFiniteError
 from phreg.generate.crops import Crop, read_crops
 from phreg.generate.report import ShardReport, shard_report
 from phreg.generate.rows import RowCollector
@@ -49,21 +49,37 @@ class TargetGenerator:
     def generate(self, url: str) -> ShardReport:
         """Make and commit a shard's targets, or find them committed: then the teacher is not even loaded.
 
-        Samples that cannot be decoded, or whose features cannot be stored, are quarantined by key. Raises
-        `ShardError`, `ContentMismatchError`, `SpecMismatchError` (another teacher), `StorageError`; nothing
-        is committed then.
+        Samples that cannot be decoded, or whose features cannot be stored, are quarantined by key; a commit
+        record that is damaged is removed, and the shard made anew. Raises `ShardError`,
+        `ContentMismatchError`, `SpecMismatchError` (another teacher), `StorageError`; nothing is committed
+        then.
         """
         start = time.perf_counter()
         shard = read_shard(url)
         self.steps += 1
-        record = self._store.check_content(shard.name, shard.digest)
+        record, damage = self._committed(shard)
         reused, passes = record is not None, 0
         if record is None:
             collector, passes = self._compute(shard)
             quarantined = [*shard.quarantined, *collector.quarantined]
             record = self._store.commit(shard.name, shard.digest, collector.rows(), quarantined)
-        seconds = time.perf_counter() - start
-        return shard_report(record, url, self.spec.crops_per_image, reused, passes, seconds)
+        return shard_report(
+            record,
+            url,
+            self.spec.crops_per_image,
+            reused=reused,
+            forward_passes=passes,
+            seconds=time.perf_counter() - start,
+            damage=damage,
+        )
+
+    def _committed(self, shard: Shard) -> tuple[CommitRecord | None, str]:
+        """The shard's commit record; if it was damaged, how, and the one that another run made since."""
+        try:
+            return self._store.check_content(shard.name, shard.digest), ""
+        except CorruptTargetsError as error:
+            self._store.discard_damaged(shard.name, None)
+            return self._store.check_content(shard.name, shard.digest), str(error)
 
     def _compute(self, shard: Shard) -> tuple[RowCollector, int]:
         """Targets of all samples, and the number of views computed."""

@@ -12,6 +12,7 @@ class ShardReport:
 
     forward_passes: views that the teacher computed for it in this run, 0 if it was committed before.
     bytes: of the committed objects. seconds: from reading the shard to the commit.
+    damage: what was wrong with an earlier commit record of it, which was removed.
     """
 
     shard: str
@@ -23,10 +24,18 @@ class ShardReport:
     quarantined: tuple[Quarantined, ...]
     bytes: int
     seconds: float
+    damage: str = ""
 
 
 def shard_report(
-    record: CommitRecord, url: str, crops_per_image: int, reused: bool, forward_passes: int, seconds: float
+    record: CommitRecord,
+    url: str,
+    crops_per_image: int,
+    *,
+    reused: bool,
+    forward_passes: int,
+    seconds: float,
+    damage: str,
 ) -> ShardReport:
     return ShardReport(
         shard=record.shard,
@@ -38,4 +47,5 @@ def shard_report(
         quarantined=tuple(record.quarantined),
         bytes=record.bytes,
         seconds=seconds,
+        damage=damage,
     )

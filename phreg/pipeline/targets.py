@@ -12,7 +12,8 @@ def make_targets(
 ) -> TargetsReport:
     """Make the targets `name` for all shards that need them, in the run's cache.
 
-    Committed shards are reused. Raises `GenerationError` when shards failed, after all others were made,
+    Committed shards are reused; one whose commit record is damaged is made anew. Raises
+    `GenerationError` when shards failed, after all others were made,
     or when more samples were quarantined than the config allows.
     """
     report = generate_targets(

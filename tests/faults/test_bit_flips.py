@@ -84,12 +84,33 @@ def test_in_spec_json(
         assert main(["cache", "verify", cache.url]) == 0
 
 
-def test_a_damaged_record_stops_the_run_by_name(scene: Scene, cache: Folder) -> None:
-    """It is not taken for a shard that is not done: what another run committed would be overwritten."""
+def test_a_damaged_record_is_removed_and_its_shard_made_anew(scene: Scene, cache: Folder) -> None:
     store = TargetStore.open(cache, scene.world.spec.digest)
+    with trial("flipped bit", "a commit record, under a run") as this:
+        flip(store.folder, f"shards/{SHARD}.json", 0)
+        reports = scene.generate(cache, scene.urls)
+        made = [report for report in reports if not report.reused]
+        assert [report.shard for report in made] == [SHARD]
+        assert f"shards/{SHARD}.json is damaged" in made[0].damage
+        assert digests(cache) == scene.expected
+        this.repeated = len(made)
+
+
+def test_the_record_that_another_run_made_since_is_kept(
+    scene: Scene, cache: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = TargetStore.open(cache, scene.world.spec.digest)
+    whole = store.folder.read(f"shards/{SHARD}.json")
     flip(store.folder, f"shards/{SHARD}.json", 0)
-    with pytest.raises(CorruptTargetsError, match=r"s-1[.]json(?s:.)*phreg cache verify"):
-        scene.generate(cache, scene.urls)
+    discard = TargetStore.discard_damaged
+
+    def other_run_first(self: TargetStore, name: str, attempt: str | None) -> bool:
+        store.folder.write(f"shards/{SHARD}.json", whole)
+        return discard(self, name, attempt)
+
+    monkeypatch.setattr(TargetStore, "discard_damaged", other_run_first)
+    assert all(report.reused for report in scene.generate(cache, scene.urls))
+    assert store.folder.read(f"shards/{SHARD}.json") == whole
 
 
 def test_every_bit_of_a_record_and_of_a_spec_counts(scene: Scene) -> None:

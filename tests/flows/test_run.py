@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ from phreg.config import load_config
 from phreg.models import timm_snippet
 from phreg.registry import Registry
 from phreg.storage import Folder
+from tests.faults.flips import flip
+from tests.faults.ledger import trial
+from tests.faults.runs import outcome
 from tests.helpers import jpeg_bytes, make_image, write_tar
 from tests.small_run import make_config, write_config
 
@@ -110,23 +114,29 @@ def test_cache_commands(finished: tuple) -> None:
     assert "5 targets recomputed" in live.stdout
 
 
-def test_damage_is_found_named_and_healed(finished: tuple) -> None:
-    """A flipped byte in a chunk: verify names it, --heal drops the record, a run remakes that shard alone."""
+def test_damaged_targets_are_named_and_made_anew(finished: tuple, tmp_path: Path) -> None:
+    """Flipped bits in a record, a training shard and a held-out one; the same command needs no help."""
     path, _ = finished
-    config = load_config(path)
-    chunks = Path(config.cache_url).glob("*/data/tiny-001-*/features/c/**/*")
-    chunk = next(file for file in chunks if file.is_file())
-    data = bytearray(chunk.read_bytes())
-    data[len(data) // 2] ^= 1
-    chunk.write_bytes(bytes(data))
-    found = phreg_command("cache", "verify", config.cache_url, "--heal", home=path.parent)
-    assert found.returncode == 1
-    assert "tiny-001" in found.stdout
-    assert "record removed" in found.stdout
-    again = phreg_command("run", str(path), home=path.parent)
-    assert again.returncode == 0, again.stderr[-3000:]
-    assert "1 shards made, 2 reused" in again.stdout
-    assert phreg_command("cache", "verify", config.cache_url, home=path.parent).returncode == 0
+    there, output = load_config(path), f"output={tmp_path}/run"
+    shutil.copytree(there.cache_url, tmp_path / "run" / "cache")
+    cache = phreg.open_cache(f"{tmp_path}/run/cache")
+    store = cache.store(next(digest for digest, spec in cache.specs().items() if spec.views == 4))
+    damaged = ["shards/tiny-000.json"]
+    for shard in ("tiny-001", "tiny-002"):
+        record = store.record(shard)
+        assert record is not None
+        damaged.append(f"{record.folder}/features/c/0/0/0")
+    with trial("flipped bit", "a record and two shards under a run") as this:
+        for place in damaged:
+            flip(store.folder, place, 0)
+        run = phreg_command("run", str(path), "--set", output, home=path.parent)
+        assert run.returncode == 0, run.stderr[-3000:]
+        assert all(place in run.stdout + run.stderr for place in damaged)
+        assert "targets denoised: 1 shards made, 2 reused" in run.stdout
+        before, after = outcome(path), outcome(path, output)
+        assert after.cache == before.cache
+        assert after.students == before.students
+        this.repeated = len(damaged)
 
 
 def test_clip_on_s3_with_broken_images(tmp_path: Path, s3_folder: Folder) -> None:
