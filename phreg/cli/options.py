@@ -58,15 +58,17 @@ def progress(doing: str, things: str) -> Callable[[int, int], None]:
 
 
 def print_table(rows: Sequence[dict[str, str]], empty: str) -> None:
-    """Rows as a table, or a sentence if there are none."""
+    """Rows as a table, blank where a row lacks what another has; or a sentence if there are none."""
     if not rows:
         print(empty)
         return
     shown = Table(show_edge=False, pad_edge=False)
-    for number, column in enumerate(rows[0]):
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    for number, column in enumerate(columns):
         shown.add_column(Text(plain(column)), justify="left" if number == 0 else "right", no_wrap=True)
     for row in rows:
-        shown.add_row(*(Text(plain(str(value))) for value in row.values()))  # a str would be read as markup
+        cells = (plain(str(row.get(column, ""))) for column in columns)
+        shown.add_row(*map(Text, cells))  # a str would be read as markup
     Console(width=None if sys.stdout.isatty() else 240).print(shown)
 
 

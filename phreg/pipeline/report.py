@@ -67,9 +67,10 @@ def table(report: RunReport) -> list[Row]:
     """
     made = report.targets.values()
     known = {"seconds": f"{sum(targets.seconds for targets in made):.1f}"}
-    rows = [_row("teacher", report.teacher.metrics, report.labelled, known)]
+    columns = _label_columns(report)
+    rows = [_row("teacher", report.teacher.metrics, columns, report.labelled, known)]
     denoised = [] if report.labelled is None else [method.name for method in report.labelled.methods[1:]]
-    rows += [_row(name, {}, report.labelled, {}) for name in denoised]
+    rows += [_row(name, {}, columns, report.labelled, {}) for name in denoised]
     for outcome in report.students:
         promoted = " promoted" if outcome.registered.promoted else ""
         known = {
@@ -78,13 +79,13 @@ def table(report: RunReport) -> list[Row]:
             "version": f"{outcome.registered.version}{promoted}",
         }
         metrics = outcome.assessment.evaluation.metrics
-        rows.append(_row(outcome.report.name, metrics, outcome.labelled, known))
+        rows.append(_row(outcome.report.name, metrics, columns, outcome.labelled, known))
     return rows
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
     header = list(rows[0])
-    lines = [header, ["---"] * len(header), *(list(row.values()) for row in rows)]
+    lines = [header, ["---"] * len(header), *([row[name] for name in header] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -133,16 +134,26 @@ def loading_lines(outcome: StudentOutcome) -> str:
     return fetch + timm_snippet(load_student(url), path)
 
 
-def _row(name: str, metrics: dict[str, float], labelled: Labelled | None, known: Row) -> Row:
+def _label_columns(report: RunReport) -> list[str]:
+    """The main measures of labelled sets that any row has, the teacher's first: one that failed has fewer."""
+    beside = [report.labelled, *(outcome.labelled for outcome in report.students)]
+    scores = [found for labelled in beside if labelled is not None for found in labelled.scores.values()]
+    return list(dict.fromkeys(name for found in scores for name in found if name.endswith(MAIN)))
+
+
+def _row(
+    name: str, metrics: dict[str, float], columns: Sequence[str], labelled: Labelled | None, known: Row
+) -> Row:
     measures = {
         f"{_TITLES[metric]} {'↑' if higher else '↓'}": f"{metrics[metric]:.4f}" if metric in metrics else ""
         for metric, higher in HIGHER_IS_BETTER.items()
     }
     scores = {} if labelled is None else labelled.scores.get(name, {})
     main = {
-        f"{measure} {'↑' if is_higher_better(measure) else '↓'}": f"{value:.3g}"
-        for measure, value in scores.items()
-        if measure.endswith(MAIN)
+        f"{measure} {'↑' if is_higher_better(measure) else '↓'}": f"{scores[measure]:.3g}"
+        if measure in scores
+        else ""
+        for measure in columns
     }
     return {"model": name} | measures | main | {"seconds": "", "cache MB": "", "version": ""} | known
 

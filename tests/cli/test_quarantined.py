@@ -55,3 +55,9 @@ def test_tables_show_hostile_text_as_it_is(capsys: pytest.CaptureFixture[str]) -
     shown = capsys.readouterr().out
     assert "[/red]\\x1b[2J\\x9b" in shown
     assert ":smile:" in shown
+
+
+def test_cells_of_tables_stand_under_their_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([{"name": "a", "first": "1"}, {"name": "b", "second": "2"}], "none")
+    header, _, one, two = capsys.readouterr().out.splitlines()
+    assert header.index("first") < one.index("1") < header.index("second") < two.index("2")

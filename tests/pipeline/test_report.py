@@ -6,7 +6,8 @@ import pytest
 
 from phreg.distill.result import StudentReport
 from phreg.distill.skipped import SkippedStep, SkippedSteps
-from phreg.pipeline.report import RunReport, reuse_lines
+from phreg.pipeline.methods import Labelled, Method
+from phreg.pipeline.report import RunReport, markdown_table, reuse_lines, table
 
 
 def lines(skipped: SkippedSteps, reused: bool) -> list[str]:
@@ -28,3 +29,31 @@ def test_skipped_steps_are_reported_where_there_are_any(reused: bool) -> None:
     skipped = SkippedSteps() + SkippedStep(5, "loss nan", ("k",)) + SkippedStep(9, "loss inf", ("k",))
     expected = f"student a: {trained}, 2 steps skipped (5, 9): no finite loss; {entry}"
     assert lines(skipped, reused)[0] == expected
+
+
+def outcome(name: str, labelled: Labelled) -> SimpleNamespace:
+    return SimpleNamespace(
+        report=SimpleNamespace(name=name, seconds=1.0),
+        registered=SimpleNamespace(version=7, promoted=False, targets="denoised"),
+        assessment=SimpleNamespace(evaluation=SimpleNamespace(metrics={"outlier_rate": 0.5})),
+        labelled=labelled,
+    )
+
+
+def test_figures_stay_under_their_headings_where_labels_failed() -> None:
+    beside = Labelled((), {}).add(Method("teacher", 0), {"voc mIoU": 40.0, "nyu RMSE": 0.5})
+    measured = beside.add(Method("b", 0), {"nyu RMSE": 0.25, "city mIoU": 30.0})
+    teacher = SimpleNamespace(metrics={"outlier_rate": 0.75})
+    students = (outcome("a", beside), outcome("b", measured))
+    rows = table(RunReport("run", {}, teacher, students, {"a": "it failed"}, beside))
+    assert {tuple(row) for row in rows} == {tuple(rows[0])}
+    shown = {row["model"]: row for row in rows}
+    assert [shown[name]["version"] for name in ("teacher", "a", "b")] == ["", "7", "7"]
+    assert [shown[name]["voc mIoU ↑"] for name in ("teacher", "a", "b")] == ["40", "", ""]
+    assert [shown[name]["nyu RMSE ↓"] for name in ("teacher", "a", "b")] == ["0.5", "", "0.25"]
+    assert [shown[name]["city mIoU ↑"] for name in ("teacher", "a", "b")] == ["", "", "30"]
+
+
+def test_cells_are_read_by_their_heading() -> None:
+    rows = [{"model": "a", "version": "1"}, {"version": "2", "model": "b"}]
+    assert markdown_table(rows).splitlines()[2:] == ["| a | 1 |", "| b | 2 |"]
