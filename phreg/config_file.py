@@ -15,6 +15,7 @@ from phreg.strict_yaml import parse_yaml
 
 MAX_CONFIG_BYTES = 1 << 20
 MISTAKES_SHOWN = 20
+# What is surely one: what is merely hidden where it is shown, a user's name or a version, may be given.
 _SECRET = re.compile(r"//[^@\s]*:[^@\s]*@|[?&](x-amz-[\w-]+|sig|signature|\w*token|password)=", re.IGNORECASE)
 Checked = TypeVar("Checked", bound=Section)
 

@@ -30,18 +30,25 @@ from phreg.types import Damage
 def hide_credentials(text: str) -> str:
     """Text without what URLs in it may carry: user information, and the query of a signed URL.
 
-    In time linear in the text.
+    A query is what follows a `?` and, but for http(s), names a value: in `s3://bucket/photos-00000?.tar`
+    and in `year=202?/month=*` the `?` is a glob. In time linear in the text.
     """
-    return re.sub(r"([?&])[^?&=\s]+=\S*", r"\1***", re.sub(r"\S+", _without_user, text))
+    return re.sub(r"([?&])[^?&=/\s]*=\S*", r"\1***", re.sub(r"\S+", _without_secrets, text))
 
 
-def _without_user(word: re.Match[str]) -> str:
+def _without_secrets(word: re.Match[str]) -> str:
+    head, mark, query = _without_user(word[0]).partition("?")
+    hidden = query and re.search(r"https?://", head)
+    return f"{head}?***" if hidden else f"{head}{mark}{query}"
+
+
+def _without_user(word: str) -> str:
     """A password may hold a slash and more: where there is a colon, all up to the last @ is hidden."""
-    before, at, after = word[0].rpartition("@")
+    before, at, after = word.rpartition("@")
     start, slashes, user = before.partition("//")
     if at and slashes and (":" in user or "/" not in user):
         return f"{start}//***@{after}"
-    return re.sub(r"//[^/@]+@", "//***@", word[0])
+    return re.sub(r"//[^/@]+@", "//***@", word)
 
 
 class PhregError(Exception):

@@ -55,9 +55,24 @@ def test_no_user_or_password_is_shown(user: str, password: str, path: str, quote
     assert said.endswith(", no such place") or "?" in path
 
 
+def test_a_query_of_a_web_server_is_hidden_whatever_it_is() -> None:
+    assert (
+        hide_credentials("cannot read https://host/a.tar?canary, no")
+        == "cannot read https://host/a.tar?*** no"
+    )
+
+
 @pytest.mark.parametrize(
     "text",
-    ["s3://bucket/photos/a@2x.png", "me@example.org", "what is 1//2 @ home?", "https://host:80/a b@c", ""],
+    [
+        "s3://bucket/photos/a@2x.png",
+        "me@example.org",
+        "what is 1//2 @ home?",
+        "is it https://host/a?",
+        "https://host:80/a b@c",
+        "s3://bucket/year=202?/{a,b}/month=*/photos-{0..3}-00?.tar",
+        "",
+    ],
 )
 def test_ordinary_texts_stay(text: str) -> None:
     assert hide_credentials(text) == text

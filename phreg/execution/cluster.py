@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -126,7 +125,7 @@ def check_address(address: str) -> None:
     """Raise `ConfigError` within seconds unless a Ray cluster answers there."""
     if "://" in address:
         raise ConfigError(
-            f"{_without_secrets(address)} is a Ray Client address",
+            f"{address} is a Ray Client address",
             expected="HOST:PORT of a cluster that this machine is a node of, `auto` or `local`",
             remedy="run phreg on a node of the cluster, for instance with `ray job submit`, and use `auto`",
         )
@@ -166,7 +165,3 @@ def _unreachable(address: str, found: str) -> ConfigError:
         found=found,
         remedy="check ray_address and RAY_ADDRESS, or leave both out for a local Ray",
     )
-
-
-def _without_secrets(address: str) -> str:
-    return re.sub(r"//[^@/]*@", "//", address)

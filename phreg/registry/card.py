@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from phreg.config import StudentConfig, TargetConfig, TeacherConfig
-from phreg.registry.lineage import hide_secrets
+from phreg.registry.lineage import without_secrets
 from phreg.types import HIGHER_IS_BETTER
 
 PAPER = "Vision Transformers with Self-Distilled Registers (NeurIPS 2025)"
@@ -134,7 +134,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _code(text: str) -> str:
     """Text as inline code: what a user named can break neither the table nor the page."""
-    return "`" + " ".join(hide_secrets(text).replace("`", "'").split()) + "`"
+    return "`" + " ".join(without_secrets(text).replace("`", "'").split()) + "`"
 
 
 def _number(value: float | None) -> str:

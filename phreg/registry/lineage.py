@@ -5,12 +5,13 @@ It holds no host names, no credentials, and no paths but the URLs that stand in 
 
 import os
 import platform
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
+
+from phreg.errors import hide_credentials
 
 PACKAGES = (
     "phreg",
@@ -27,10 +28,7 @@ PACKAGES = (
     "fsspec",
     "s3fs",
 )
-HIDDEN = "***"
 GIT_TIMEOUT_S = 10
-
-_USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
 
 
 def lineage(
@@ -65,29 +63,17 @@ def lineage(
 
 
 def without_secrets(value: Any) -> Any:
-    """The same plain data with the user, password and query of every URL hidden (signed URLs have both)."""
+    """The same plain data with the user, password and query of every URL hidden (signed URLs have both).
+
+    Paths stay as they are: in `photos@2x/a?b=1.tar` nothing is secret.
+    """
     if isinstance(value, str):
-        return hide_secrets(value)
+        return hide_credentials(value) if "://" in value else value
     if isinstance(value, Mapping):
-        return {hide_secrets(str(key)): without_secrets(item) for key, item in value.items()}
+        return {without_secrets(str(key)): without_secrets(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [without_secrets(item) for item in value]
     return value
-
-
-def hide_secrets(text: str) -> str:
-    """A URL without credentials; any other text as it is.
-
-    A query is what follows a `?` and, unless the URL is http(s), holds a `=`: in
-    `s3://bucket/photos-00000?.tar` the `?` is a glob.
-    """
-    if "://" not in text:
-        return text
-    text = _USER_INFO.sub(f"{HIDDEN}@", text)
-    head, mark, query = text.partition("?")
-    if mark and ("=" in query or re.match(r"https?://", text)):
-        return f"{head}?{HIDDEN}"
-    return text
 
 
 def package_versions() -> dict[str, str]:
