@@ -19,8 +19,9 @@ class ProbeData:
     """Dense features of a labelled set, and its labels and depths at the images' own sizes.
 
     `features` [N, C, h, w] are on CPU in half precision. `labels[i]` and `depths[i]` are None where the set
-    has none; classes and metres as in `LabelledImage`. `skipped` are images that could not be used, and
-    why. `forward_passes` are those of this call (a view of an image is one): 0 if all was stored before.
+    has none; classes and metres as in `LabelledImage`; depths that are only trained on may be smaller.
+    `skipped` are images that could not be used, and why. `forward_passes` are those of this call (a view of
+    an image is one): 0 if all was stored before.
     """
 
     name: str

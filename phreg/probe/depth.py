@@ -25,7 +25,7 @@ def train_depth_probe(
 ) -> DepthHead:
     """A head that maps features to metres up to `config.max_depth`. Raises `DataError`, `TrainingError`."""
     head = DepthHead(train.features.shape[1], config.max_depth, start_values(config))
-    targets = reduced([depth.astype("float32") for depth in counted_depths(train)], train.features.shape[-2:])
+    targets = reduced(counted_depths(train), train.features.shape[-2:]).float()
     loss = partial(sig_log_loss, max_depth=config.max_depth)
     train_head(head, train.features, targets, loss, config, device, on_progress)
     return head
@@ -57,7 +57,7 @@ def probe_depth(
     extract = partial(
         extract_features, backbone, size=config.image_size, folder=folder, device=device, views=views
     )
-    train = extract(train_set, on_progress=stage(on_progress, "training features"))
+    train = extract(train_set, reduce_depths=True, on_progress=stage(on_progress, "training features"))
     test = extract(test_set, on_progress=stage(on_progress, "test features"))
     head = train_depth_probe(train, config, device, stage(on_progress, "training"))
     return score_depth(head, test)

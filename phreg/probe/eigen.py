@@ -4,6 +4,7 @@ The frames have a white border, and depth near it is guessed. Benchmarks of NYU 
 here the probe is trained within it as well (DINOv2 cuts the border off its training images).
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,17 @@ _SHAPE = (480, 640)
 _CROP = (slice(45, 471), slice(41, 601))
 
 
-def counted_depths(data: ProbeData) -> list[npt.NDArray[np.floating[Any]]]:
-    """The depths of all images, 0 where their benchmark does not count them. Raises `DataError`."""
-    depths = data.all_depths()
-    return [_within(depth) if data.name == _SET and depth.shape == _SHAPE else depth for depth in depths]
+def counted_depths(data: ProbeData) -> Iterator[npt.NDArray[np.floating[Any]]]:
+    """The depths of all images, 0 where their benchmark does not count them, one after the other.
+
+    Raises `DataError`.
+    """
+    return (counted_depth(data.name, depth) for depth in data.all_depths())
+
+
+def counted_depth(set_name: str, depth: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+    """The same of one image."""
+    return _within(depth) if set_name == _SET and depth.shape == _SHAPE else depth
 
 
 def _within(depth: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:

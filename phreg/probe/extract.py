@@ -1,6 +1,7 @@
 """From a labelled set to `ProbeData`: images read, resized and seen by the frozen backbone once."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from phreg.errors import DataError
 from phreg.models import Backbone
 from phreg.models.backbone import check_divides
 from phreg.probe.data import ProbeData
+from phreg.probe.eigen import counted_depth
 from phreg.probe.features import FeatureMaker
+from phreg.probe.targets import reduced_map
 from phreg.storage import Folder
 from phreg.types import Quarantined
 from phreg.views import Views
@@ -24,6 +27,7 @@ IMAGES_PER_ENTRY = 64
 """Images in one stored object: what an interruption can cost, and what is held in memory at once."""
 
 OnImages = Callable[[int, int], None]
+_Depth = npt.NDArray[np.floating[Any]]
 
 
 def extract_features(
@@ -34,6 +38,7 @@ def extract_features(
     device: str = "cpu",
     views: Views | None = None,
     on_progress: OnImages | None = None,
+    reduce_depths: bool = False,
 ) -> ProbeData:
     """Dense features of a whole set, from `folder` where they were stored before.
 
@@ -43,16 +48,19 @@ def extract_features(
         folder: where features are stored in half precision; None stores nothing.
         views: average features over these views, shared by all images, as of a denoised teacher.
         on_progress: told (images done, images in all).
+        reduce_depths: keep of each depth map what a head is trained on (`reduced_map` of what counts)
+            instead of all of it: the 24,231 training frames of NYU would be 30 GB.
 
-    Labels stay at the image's own size. Images that cannot be read, or whose features are not finite in
-    half precision, are skipped and named. Raises `ModelError` for a size that the patch does not divide,
-    `DataError` if no image can be used.
+    Labels, and other depths, stay at the image's own size. Images that cannot be read, or whose features
+    are not finite in half precision, are skipped and named. Raises `ModelError` for a size that the patch
+    does not divide, `DataError` if no image can be used.
     """
     sides = backbone.image_size if size is None else (size, size)
     check_divides(sides, backbone.patch_size)
     grid = (sides[0] // backbone.patch_size, sides[1] // backbone.patch_size)
     maker = FeatureMaker(backbone, folder, device, views)
-    gathered = _Gathered(torch.empty(len(labelled_set), backbone.out_dim, *grid, dtype=torch.float16))
+    keep = partial(_reduced_depth, labelled_set.name, grid) if reduce_depths else _whole
+    gathered = _Gathered(torch.empty(len(labelled_set), backbone.out_dim, *grid, dtype=torch.float16), keep)
     for start in range(0, len(labelled_set), IMAGES_PER_ENTRY):
         end = min(start + IMAGES_PER_ENTRY, len(labelled_set))
         items = gathered.read(labelled_set, range(start, end))
@@ -68,14 +76,26 @@ def resized(image: UInt8[np.ndarray, "H W 3"], sides: tuple[int, int]) -> UInt8[
     return np.array(Image.fromarray(image).resize((sides[1], sides[0]), Image.Resampling.BICUBIC))
 
 
-class _Gathered:
-    """The images of a set so far: those that can be used, in `features[: len(keys)]`, and why others not."""
+def _whole(depth: _Depth) -> _Depth:
+    return depth
 
-    def __init__(self, features: Tensor) -> None:
+
+def _reduced_depth(set_name: str, grid: tuple[int, int], depth: _Depth) -> _Depth:
+    return reduced_map(counted_depth(set_name, depth), grid)
+
+
+class _Gathered:
+    """The images of a set so far: those that can be used, in `features[: len(keys)]`, and why others not.
+
+    `keep`: what is kept of a depth map.
+    """
+
+    def __init__(self, features: Tensor, keep: Callable[[_Depth], _Depth]) -> None:
         self.features = features
+        self.keep = keep
         self.keys: list[str] = []
         self.labels: list[npt.NDArray[np.uint8] | None] = []
-        self.depths: list[npt.NDArray[np.floating[Any]] | None] = []
+        self.depths: list[_Depth | None] = []
         self.skipped: list[Quarantined] = []
 
     def read(self, labelled_set: LabelledSet, indices: range) -> list[LabelledImage]:
@@ -96,7 +116,7 @@ class _Gathered:
             self.features[len(self.keys)] = of_item
             self.keys.append(item.key)
             self.labels.append(item.labels)
-            self.depths.append(item.depth)
+            self.depths.append(None if item.depth is None else self.keep(item.depth))
 
     def finish(self, name: str, forward_passes: int) -> ProbeData:
         if not self.keys:

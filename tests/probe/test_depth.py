@@ -1,4 +1,6 @@
 import json
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,14 +8,23 @@ import pytest
 import torch
 from PIL import Image
 
-from phreg.datasets import LabelledSet, open_set
+from phreg.datasets import LabelledImage, LabelledSet, open_set
 from phreg.errors import DataError
 from phreg.label_config import LabelledSetConfig, ProbeConfig
 from phreg.models import load_backbone
-from phreg.probe import DepthHead, ProbeData, probe_depth, score_depth, train_depth_probe
+from phreg.probe import (
+    DepthHead,
+    ProbeData,
+    extract,
+    extract_features,
+    probe_depth,
+    score_depth,
+    train_depth_probe,
+)
+from phreg.probe.eigen import counted_depths
 from phreg.probe.heads import resize
 from tests.helpers import tiny_dinov2
-from tests.probe.sets import probe_data
+from tests.probe.sets import MemorySet, picture, probe_data
 
 CHANNELS, GRID = 8, 5
 CONFIG = ProbeConfig(steps=120)
@@ -105,3 +116,42 @@ def test_a_set_without_depth_is_refused() -> None:
     data = probe_data(torch.randn(2, CHANNELS, GRID, GRID), labels=[np.zeros((8, 8), np.uint8)] * 2)
     with pytest.raises(DataError, match="depth"):
         train_depth_probe(data, CONFIG)
+
+
+class DrawnSet(MemorySet):
+    """Frames of NYU's size, made when asked for; knows which of its depth maps are held at all."""
+
+    def __init__(self, images: int) -> None:
+        super().__init__([DataError("not drawn")] * images, name="nyu_depth")
+        self.given: list[weakref.ref[np.ndarray]] = []
+        self.most_held = 0
+
+    def __getitem__(self, index: int) -> LabelledImage:
+        depth = np.random.default_rng(index).uniform(0.5, 9, (480, 640)).astype(np.float32)
+        self.given.append(weakref.ref(depth))
+        self.most_held = max(self.most_held, sum(of() is not None for of in self.given))
+        return LabelledImage(f"frame {index}", picture(index, 640, 480), depth=depth)
+
+
+def test_training_holds_no_depth_at_full_size_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extract, "IMAGES_PER_ENTRY", 2)
+    trained: list[ProbeData] = []
+
+    def train(data: ProbeData, *arguments: object) -> DepthHead:
+        trained.append(data)
+        return train_depth_probe(data, *arguments)
+
+    monkeypatch.setattr("phreg.probe.depth.train_depth_probe", train)
+    backbone, frames, config = load_backbone(tiny_dinov2(32, depth=1)), DrawnSet(7), ProbeConfig(steps=3)
+    scores = probe_depth(backbone, frames, DrawnSet(2), config)
+    assert frames.most_held <= 4  # those of an entry, and of the one before
+    assert {depth.shape for depth in trained[0].all_depths()} == {(16, 16)}
+    whole = train_depth_probe(extract_features(backbone, DrawnSet(7)), config)
+    assert score_depth(whole, extract_features(backbone, DrawnSet(2))) == scores
+
+
+def test_counted_depths_are_copied_one_at_a_time() -> None:
+    depths = [np.ones((480, 640), np.float32)] * 3
+    data = replace(probe_data(torch.zeros(3, 2, 2, 2), depths=depths), name="nyu_depth")
+    held = [weakref.ref(depth) for depth in counted_depths(data)]
+    assert sum(of() is not None for of in held) <= 1

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from phreg.probe.targets import reduced
+from phreg.probe.targets import reduced, reduced_map
 
 
 def test_only_values_that_were_there_and_each_from_its_place() -> None:
@@ -18,3 +18,9 @@ def test_images_of_any_size_become_one_batch() -> None:
     assert found.shape == (3, 8, 12)
     assert found.dtype == torch.uint8
     assert found.flatten(1).unique(dim=1).flatten().tolist() == [0, 1, 2]
+
+
+def test_what_is_reduced_stays_as_it_is() -> None:
+    image = np.random.default_rng(0).random((60, 80)).astype(np.float32)
+    once = reduced_map(image, (37, 23))
+    assert np.array_equal(reduced_map(once, (37, 23)), once)
