@@ -3,6 +3,7 @@
 Functions here run where the network runs; what they measure is stored under a digest of all it depends on.
 """
 
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from phreg.views import sample_views
 
 Scores = dict[str, float]
 
+SKIPPED = "skipped"
 HIGHER_IS_BETTER = {
     "mIoU": True, "pixel accuracy": True, "RMSE": False, "AbsRel": False, "delta1": True,
-    "delta2": True, "delta3": True, "skipped": False,
+    "delta2": True, "delta3": True, SKIPPED: False,
 }  # fmt: skip
 """Measures of labelled columns. IoU and accuracy in percent; RMSE in metres; AbsRel and deltas as shares;
 `skipped` images, where there are any."""
@@ -102,8 +104,8 @@ def measure_column(
 def _segmentation(column: SetColumn, predictor: Segmenter) -> Scores:
     found = segment_set(predictor, open_set(column))
     classes = {f"{DETAIL} {name}": 100 * iou for name, iou in found.class_iou.items() if iou is not None}
-    skipped = {"skipped": float(len(found.skipped))} if found.skipped else {}
-    return {"mIoU": 100 * found.miou, "pixel accuracy": 100 * found.pixel_accuracy} | skipped | classes
+    measures = {"mIoU": 100 * found.miou, "pixel accuracy": 100 * found.pixel_accuracy}
+    return measures | _skipped(found.skipped) | classes
 
 
 def segmenter(
@@ -131,12 +133,17 @@ def _probe(
     arguments: tuple[Any, ...] = (backbone, *sets, column.probe, folder / "features", device, drawn)
     if column.task == "segmentation":
         scores = probe_segmentation(*arguments)
-        return {"mIoU": 100 * scores.mean_iou, "pixel accuracy": 100 * scores.pixel_accuracy}
+        measures = {"mIoU": 100 * scores.mean_iou, "pixel accuracy": 100 * scores.pixel_accuracy}
+        return measures | _skipped(scores.skipped)
     depth = probe_depth(*arguments)
     return {
         "RMSE": depth.rmse, "AbsRel": depth.abs_rel, "delta1": depth.delta1, "delta2": depth.delta2,
         "delta3": depth.delta3,
-    }  # fmt: skip
+    } | _skipped(depth.skipped)  # fmt: skip
+
+
+def _skipped(images: Sized) -> Scores:
+    return {SKIPPED: float(len(images))} if images else {}
 
 
 def stored_scores(folder: Folder, digest: str) -> Scores | None:

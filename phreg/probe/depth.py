@@ -40,7 +40,7 @@ def score_depth(head: DepthHead, data: ProbeData) -> DepthScores:
             predicted = head(data.features[i : i + 1].to(device).float())
             image = resize(predicted[None], depth.shape)[0, 0].cpu().numpy()
             measures.append(measure_depth(image, depth, max_depth))
-    return mean_scores(measures)
+    return mean_scores(measures).model_copy(update={"skipped": data.skipped})
 
 
 def probe_depth(
@@ -60,4 +60,5 @@ def probe_depth(
     train = extract(train_set, reduce_depths=True, on_progress=stage(on_progress, "training features"))
     test = extract(test_set, on_progress=stage(on_progress, "test features"))
     head = train_depth_probe(train, config, device, stage(on_progress, "training"))
-    return score_depth(head, test)
+    scores = score_depth(head, test)
+    return scores.model_copy(update={"skipped": train.skipped + test.skipped})

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from phreg.errors import DataError
 from phreg.probe.heads import MIN_DEPTH
+from phreg.types import Quarantined
 
 
 class DepthScores(BaseModel):
@@ -16,7 +17,8 @@ class DepthScores(BaseModel):
 
     `rmse` in metres; `abs_rel` the mean of |predicted - measured| / measured; `delta1` to `delta3` the share
     of pixels whose ratio to the truth, the larger by the smaller, is below 1.25, 1.25^2, 1.25^3. `images`
-    are those with a measured pixel.
+    are those with a measured pixel; `skipped` those that could not be used, of a whole probe also those it
+    could not be trained on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -27,6 +29,7 @@ class DepthScores(BaseModel):
     delta2: float
     delta3: float
     images: int
+    skipped: tuple[Quarantined, ...] = ()
 
 
 class DepthMeasures(NamedTuple):

@@ -18,11 +18,15 @@ from phreg.probe.targets import reduced
 from phreg.probe.training import OnSteps, start_values, train_head
 from phreg.scores import ConfusionMatrix
 from phreg.storage import Folder
+from phreg.types import Quarantined
 from phreg.views import Views
 
 
 class SegmentationProbeScores(BaseModel):
-    """Scores over all counted pixels of a set, in [0, 1]; None for a class that occurs nowhere."""
+    """Scores over all counted pixels of a set, in [0, 1]; None for a class that occurs nowhere.
+
+    `skipped`: images that could not be used, of a whole probe also those it could not be trained on.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -30,6 +34,7 @@ class SegmentationProbeScores(BaseModel):
     pixel_accuracy: float
     class_iou: tuple[float | None, ...]
     images: int
+    skipped: tuple[Quarantined, ...] = ()
 
 
 def train_segmentation_probe(
@@ -61,6 +66,7 @@ def score_segmentation(head: LinearHead, data: ProbeData) -> SegmentationProbeSc
         pixel_accuracy=matrix.pixel_accuracy,
         class_iou=tuple(None if iou != iou else iou for iou in matrix.class_iou.tolist()),
         images=len(data),
+        skipped=data.skipped,
     )
 
 
@@ -86,7 +92,8 @@ def probe_segmentation(
     test = extract(test_set, on_progress=stage(on_progress, "test features"))
     classes = len(train_set.classes)
     head = train_segmentation_probe(train, classes, config, device, stage(on_progress, "training"))
-    return score_segmentation(head, test)
+    scores = score_segmentation(head, test)
+    return scores.model_copy(update={"skipped": train.skipped + test.skipped})
 
 
 def _check_same_classes(train_set: LabelledSet, test_set: LabelledSet) -> None:

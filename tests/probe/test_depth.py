@@ -51,7 +51,7 @@ def test_depth_that_is_linear_in_a_feature_is_recovered() -> None:
     assert scores.delta1 > 0.98
     assert scores.images == 32
     assert set(json.loads(scores.model_dump_json())) == {
-        "rmse", "abs_rel", "delta1", "delta2", "delta3", "images"
+        "rmse", "abs_rel", "delta1", "delta2", "delta3", "images", "skipped"
     }  # fmt: skip
 
 
