@@ -156,4 +156,7 @@ def stored_scores(folder: Folder, digest: str) -> Scores | None:
 
 
 def store_scores(folder: Folder, digest: str, scores: Scores) -> None:
+    """Not where images were left out: once they are mended, the scores are others under the same digest."""
+    if scores.get(SKIPPED):
+        return
     folder.write(f"scores/{digest}.json", seal({"scores": scores}))

@@ -61,3 +61,16 @@ def test_every_column_says_how_many_images_it_left_out(world: World) -> None:
     world.image("test").write_bytes(b"no image")
     found = world.measured()
     assert [found[f"{name} skipped"] for name in ("scenes", "labels", "depth")] == [1, 2, 2]
+
+
+def test_what_left_images_out_is_measured_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods, "SAMPLED_IMAGES", 1)  # as of a large set: the broken image is not looked at
+    image = world.image("test")
+    whole = image.read_bytes()
+    image.write_bytes(b"no image")
+    assert world.measured()["scenes skipped"] == 1
+    image.write_bytes(whole)
+    mended = world.measured()
+    assert not mended.get("scenes skipped")
+    monkeypatch.setattr(methods, "measure_column", lambda *_: pytest.fail("measured again"))
+    assert world.measured() == mended
