@@ -1,10 +1,11 @@
-"""Tables and figures as Prefect artifacts."""
+"""Tables and figures as Prefect artifacts. Its database gets no credentials of URLs."""
 
 import base64
 import re
 
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
+from phreg.errors import hide_credentials
 from phreg.pipeline.report import RunReport, figure_urls, markdown_table, reuse_lines, table
 from phreg.storage import read_url
 
@@ -20,14 +21,17 @@ def publish(report: RunReport) -> None:
         verdict = "promoted" if outcome.registered.promoted else "not promoted"
         gate = f"**{verdict}**: {outcome.registered.reason}"
         if outcome.page is not None:
-            gate += f"\n\nReport page: [{outcome.page.url}](<{outcome.page.url}>)"
+            page = hide_credentials(outcome.page.url)
+            gate += f"\n\nReport page: [{page}](<{page}>)"
         create_markdown_artifact(key=f"{name}-gate", markdown=gate)
         for url in figure_urls(outcome):
             data = read_url(url)
             if len(data) <= MAX_FIGURE_BYTES:
                 picture = f"data:image/png;base64,{base64.b64encode(data).decode()}"
                 figure = artifact_key(url.rpartition("/")[2].removesuffix(".png"))
-                create_image_artifact(image_url=picture, key=f"{name}-{figure}", description=url)
+                create_image_artifact(
+                    image_url=picture, key=f"{name}-{figure}", description=hide_credentials(url)
+                )
 
 
 def publish_targets(name: str, rows: list[dict[str, str]]) -> None:

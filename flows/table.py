@@ -7,7 +7,7 @@ from flows import tasks
 from flows.artifacts import artifact_key
 from flows.run import at_work, distil_all, make_all_targets
 from phreg.config import RunConfig
-from phreg.errors import GenerationError, PhregError
+from phreg.errors import GenerationError, PhregError, hide_credentials
 from phreg.pipeline.columns import Scores
 from phreg.pipeline.methods import Method, student_method, teacher_method
 from phreg.pipeline.prepare import Prepared
@@ -27,7 +27,7 @@ def table(config: str, overrides: list[str] | None = None) -> Table:
         scores, failures = _all_scores(settings, prepared)
     found = Table(settings.name, settings.title, settings.seeds, scores, first.absent, failures)
     for url in write_table(found, Folder(settings.run.output)):
-        get_run_logger().info("written: %s", url)
+        get_run_logger().info("written: %s", hide_credentials(url))
     key = artifact_key(f"table-{settings.name}")
     create_markdown_artifact(key=key, markdown=markdown(found))
     create_table_artifact(key=f"{key}-cells", table=records(found))

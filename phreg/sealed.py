@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from phreg.errors import ObjectNotFoundError
+from phreg.errors import ObjectNotFoundError, hide_credentials
 from phreg.fingerprint import canonical_json, digest_json, digest_weights
 from phreg.storage import Folder
 
@@ -104,7 +104,8 @@ def _log(folder: Folder, path: str, error: ValueError) -> None:
     if isinstance(error, UnsealedError):
         _log_unsealed(folder.url, path)
     else:
-        logger.warning("%s is damaged: %s; it is made anew", folder.url_of(path), error)
+        place = hide_credentials(folder.url_of(path))
+        logger.warning("%s is damaged: %s; it is made anew", place, error)
 
 
 def _log_unsealed(url: str, path: str) -> None:
@@ -112,4 +113,4 @@ def _log_unsealed(url: str, path: str) -> None:
     if url not in _UNSEALED:
         _UNSEALED.add(url)
         said = "%s in %s has no checksum: it is damaged, or of an older phreg; such are made anew"
-        logger.warning(said, path, url)
+        logger.warning(said, path, hide_credentials(url))

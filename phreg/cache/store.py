@@ -23,6 +23,7 @@ from phreg.errors import (
     NonFiniteError,
     ObjectNotFoundError,
     StorageError,
+    hide_credentials,
 )
 from phreg.fingerprint import digest_bytes
 from phreg.storage import Folder
@@ -52,7 +53,8 @@ class TargetStore:
             there = store.folder.read("spec.json")
             if there != spec.to_json():
                 found = "; ".join(differing_fields(there, spec)) or "other bytes that mean the same"
-                logger.warning("%s was altered (%s): put right", store.folder.url_of("spec.json"), found)
+                place = hide_credentials(store.folder.url_of("spec.json"))
+                logger.warning("%s was altered (%s): put right", place, found)
                 store.folder.write("spec.json", spec.to_json())
         return store
 

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from phreg.cli.options import add_command, human_bytes, plain, print_table, progress
+from phreg.errors import hide_credentials
 
 
 def add(commands: Any) -> None:
@@ -46,7 +47,7 @@ def list_specs(options: argparse.Namespace) -> int:
     from phreg.cache import open_cache
 
     summaries = open_cache(options.cache).summaries()
-    print_table([_row(summary) for summary in summaries], f"no targets in {options.cache}")
+    print_table([_row(summary) for summary in summaries], f"no targets in {hide_credentials(options.cache)}")
     for summary in summaries:
         if summary.problem:
             print(f"{summary.digest[:12]}: {summary.problem}", file=sys.stderr)
@@ -94,7 +95,7 @@ def list_quarantined(options: argparse.Namespace) -> int:
                 found = True
                 print(store.digest[:12], shard, plain(key), plain(reason), sep="\t")
     if not found:
-        print(f"no samples are quarantined in {options.cache}", file=sys.stderr)
+        print(f"no samples are quarantined in {hide_credentials(options.cache)}", file=sys.stderr)
     return 1 if damaged else 0
 
 
@@ -130,7 +131,7 @@ def verify(options: argparse.Namespace) -> int:
             print(f"  {shard}: {done if removed else 'made anew, or its record removed, meanwhile'}")
         sound &= report.ok
     if not digests:
-        print(f"no targets in {options.cache}")
+        print(f"no targets in {hide_credentials(options.cache)}")
     return 0 if sound else 1
 
 

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from phreg.cli.options import add_command, human_bytes, positive, progress
+from phreg.errors import hide_credentials
 
 
 def add(commands: Any) -> None:
@@ -29,7 +30,8 @@ def pack(options: argparse.Namespace) -> int:
         f"{report.written} written, {report.reused} there before"
     )
     if report.quarantined:
-        print(f"{len(report.quarantined)} unreadable, listed in {options.out}/quarantine.jsonl:")
+        listed = hide_credentials(f"{options.out}/quarantine.jsonl")
+        print(f"{len(report.quarantined)} unreadable, listed in {listed}:")
         for path, reason in report.quarantined[:20]:
             print(f"  {path}: {reason}")
     return 0

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from phreg.cli.options import add_command, human_bytes, positive, print_table
+from phreg.errors import hide_credentials
 from phreg.types import HIGHER_IS_BETTER
 
 
@@ -75,7 +76,7 @@ def list_entries(options: argparse.Namespace) -> int:
         measures = {name: f"{entry.metrics[name]:.4f}" for name in HIGHER_IS_BETTER if name in entry.metrics}
         row = {"model": entry.model, "version": str(entry.version), "student": entry.record.student}
         rows.append(row | {"aliases": ", ".join(held)} | measures | {"created": entry.record.created})
-    print_table(rows, f"nothing is registered in {options.registry}")
+    print_table(rows, f"nothing is registered in {hide_credentials(options.registry)}")
     return 0
 
 
@@ -84,9 +85,8 @@ def show(options: argparse.Namespace) -> int:
     entry = registry.entry(options.model, options.version)
     entry.verify()
     print(f"{entry.model} version {entry.version}: student {entry.record.student}, {entry.record.created}")
-    print(
-        f"at {entry.url}, {human_bytes(sum(f.size for f in entry.record.files.values()))}, files verified\n"
-    )
+    size = human_bytes(sum(f.size for f in entry.record.files.values()))
+    print(f"at {hide_credentials(entry.url)}, {size}, files verified\n")
     rows = [
         {
             "measure": name,
@@ -103,7 +103,7 @@ def show(options: argparse.Namespace) -> int:
             print(f"  {reason}")
     print("\nlineage:")
     print(json.dumps(json.loads(entry.read("lineage.json")), indent=2))
-    print(f"\nload it: see {entry.folder.url_of('README.md')}")
+    print(f"\nload it: see {hide_credentials(entry.folder.url_of('README.md'))}")
     return 0
 
 
@@ -119,7 +119,7 @@ def verify(options: argparse.Namespace) -> int:
     found, healed = len(done.damages), sum(bool(damage.healed) for damage in done.damages)
     if not done.versions and not found:
         where = f" as {options.model}" if options.model else ""
-        print(f"nothing is registered{where} in {options.registry}")
+        print(f"nothing is registered{where} in {hide_credentials(options.registry)}")
         return 1
     print(f"{found} damaged, {healed} of them healed" if found else "sound", end="")
     print(f"; versions read: {done.versions}, their files: {done.files}")
@@ -130,7 +130,8 @@ def report(options: argparse.Namespace) -> int:
     from phreg.pipeline.page import write_page
 
     registry = _open(options)
-    print(write_page(registry, registry.entry(options.model, options.version)).url)
+    page = write_page(registry, registry.entry(options.model, options.version))
+    print(hide_credentials(page.url))
     return 0
 
 

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from phreg.cli.options import add_command, add_config, human_bytes, human_count, print_table, progress
+from phreg.errors import hide_credentials
 
 EXAMPLE_CONFIG = """\
 phreg run photos.yaml --set students.0.registers=4 generation.max_actors=2
@@ -62,7 +63,7 @@ def show_report(report: Any, path: str, overrides: list[str]) -> None:
     print("\nfigures:")
     for outcome in report.students:
         for url in figure_urls(outcome):
-            print(f"  {url}")
+            print(f"  {hide_credentials(url)}")
     print("\ngate:")
     for outcome in report.students:
         verdict = "promoted" if outcome.registered.promoted else "not promoted"
@@ -70,11 +71,12 @@ def show_report(report: Any, path: str, overrides: list[str]) -> None:
     print()
     for outcome in report.students:
         if outcome.page is not None:
-            print(f"report: {outcome.page.url}")
+            print(f"report: {hide_credentials(outcome.page.url)}")
     best = best_student(report, load_config(path, overrides))
     if best is not None:
         print(f"\nload {best.report.name}, the best student, with stock timm:\n")
-        print(loading_lines(best))
+        url = best.registered.url
+        print(loading_lines(best).replace(url, hide_credentials(url)))
 
 
 def plan(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from phreg.cli.options import add_command, add_config
+from phreg.errors import hide_credentials
 
 
 def add(commands: Any) -> None:
@@ -29,5 +30,6 @@ def run_table(path: str, overrides: list[str], output: str) -> int:
     prepare_terminal()
     found = table_flow(config=path, overrides=overrides)
     print(f"\n{markdown(found)}")
-    print(f"as markdown and CSV: {output.rstrip('/')}/tables/{found.name}.md, .csv")
+    folder = hide_credentials(output).rstrip("/")
+    print(f"as markdown and CSV: {folder}/tables/{found.name}.md, .csv")
     return 1 if found.failures else 0

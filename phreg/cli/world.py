@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from phreg.cli.options import add_command, progress
-from phreg.errors import ConfigError
+from phreg.errors import ConfigError, hide_credentials
 from phreg.fingerprint import canonical_json
 from phreg.storage import Folder
 
@@ -41,7 +41,8 @@ def world(options: argparse.Namespace) -> int:
     labelled = range(options.train, options.train + options.labelled)
     write_label_folder(folder / "labelled", seed, labelled, size)
     print(
-        f"{options.train} scenes in {len(starts)} shards and {options.labelled} with labels in {folder.url}"
+        f"{options.train} scenes in {len(starts)} shards and {options.labelled} with labels in "
+        + hide_credentials(folder.url)
     )
     return 0
 

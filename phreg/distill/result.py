@@ -7,7 +7,7 @@ from typing import Any
 
 from phreg.distill.job import StudentJob
 from phreg.distill.skipped import NONE_SKIPPED, SkippedSteps
-from phreg.errors import ObjectNotFoundError
+from phreg.errors import ObjectNotFoundError, hide_credentials
 from phreg.fingerprint import digest_bytes
 from phreg.sealed import seal, unseal
 from phreg.storage import Folder
@@ -39,11 +39,15 @@ class StudentReport:
     url: str
     skipped_steps: SkippedSteps = NONE_SKIPPED
 
+    def to_plain(self) -> dict[str, Any]:
+        """For a record, which lies in the folder that `url` names: a URL may carry credentials."""
+        return {name: value for name, value in asdict(self).items() if name != "url"}
+
     @staticmethod
-    def from_plain(data: Mapping[str, Any]) -> "StudentReport":
-        """From a record's JSON."""
+    def from_plain(data: Mapping[str, Any], url: str) -> "StudentReport":
+        """From a record's JSON in the folder at `url`; older records have a URL of their own."""
         skipped = SkippedSteps.from_plain(data.get("skipped_steps", {}))
-        return StudentReport(**dict(data) | {"skipped_steps": skipped})
+        return StudentReport(**dict(data) | {"skipped_steps": skipped, "url": url})
 
 
 def publish(
@@ -55,7 +59,7 @@ def publish(
         folder.write(path, data)
     record = {
         "job": job.identity,
-        "report": asdict(report),
+        "report": report.to_plain(),
         "files": {path: digest_bytes(data) for path, data in files.items()},
     }
     folder.write(RESULT, seal(record))
@@ -67,18 +71,20 @@ def finished_report(job: StudentJob, output: Folder) -> StudentReport | None:
     folder = job.folder(output)
     try:
         record = unseal(folder.read(RESULT), older=True)
-        report = StudentReport.from_plain(record["report"])
+        report = StudentReport.from_plain(record["report"], folder.url)
         damaged = [path for path, digest in record["files"].items() if not _is_whole(folder, path, digest)]
     except ObjectNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        logger.warning("%s is damaged (%s); the student is finished anew", folder.url_of(RESULT), error)
+        place = hide_credentials(folder.url_of(RESULT))
+        logger.warning("%s is damaged (%s); the student is finished anew", place, error)
         return None
     for path in damaged:
-        logger.warning("%s is damaged or gone; the student is finished anew", folder.url_of(path))
+        place = hide_credentials(folder.url_of(path))
+        logger.warning("%s is damaged or gone; the student is finished anew", place)
     if damaged or report.digest != job.digest:
         return None
-    return replace(report, name=job.student.name, reused=True, url=folder.url)
+    return replace(report, name=job.student.name, reused=True)
 
 
 def _is_whole(folder: Folder, path: str, digest: str) -> bool:

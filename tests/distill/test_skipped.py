@@ -162,4 +162,4 @@ def test_only_the_first_are_named() -> None:
     assert str(skipped) == "99 steps skipped (1, 2, 3, 4, 5, ...)"
     assert SkippedSteps.from_plain(json.loads(json.dumps(skipped.to_plain()))) == skipped
     report = StudentReport("a", "d", False, 100, None, 1.0, {}, {}, "/", skipped)
-    assert StudentReport.from_plain(json.loads(json.dumps(dataclasses.asdict(report)))) == report
+    assert StudentReport.from_plain(json.loads(json.dumps(report.to_plain())), report.url) == report
