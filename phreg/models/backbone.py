@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, UInt8
+from timm.layers import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -53,6 +55,7 @@ class Backbone(nn.Module):
         source_digest: str | None = None,
     ) -> None:
         super().__init__()
+        check_plain(vit)
         check_read_out(read_out, vit.blocks[-1])
         self.vit = vit
         self.read_out = read_out
@@ -104,9 +107,13 @@ class Backbone(nn.Module):
 
     def embed(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B h w D"]:
         """Patch tokens before the positional embedding. Raises `ModelError` if the patch does not fit."""
-        self.grid_of(images)
-        patch_embed = self.vit.patch_embed
-        out: Tensor = patch_embed.norm(patch_embed.proj(images).permute(0, 2, 3, 1))
+        grid, patch = self.grid_of(images), self.patch_size
+        patch_embed: Any = self.vit.patch_embed
+        # As a matrix product: GPUs round what goes into a convolution to TF32 unless told otherwise.
+        pixels = images.unflatten(3, (grid[1], patch)).unflatten(2, (grid[0], patch))
+        pixels = pixels.permute(0, 2, 4, 1, 3, 5).flatten(3)
+        kernel = patch_embed.proj.weight.flatten(1)
+        out: Tensor = patch_embed.norm(F.linear(pixels, kernel, patch_embed.proj.bias))
         return out
 
     def features(self, tokens: Float[Tensor, "B h w D"]) -> Float[Tensor, "B P C"]:
@@ -132,6 +139,20 @@ class Backbone(nn.Module):
             return patches
         before = torch.cat(prefix, 1)
         return torch.cat([before + for_prefix if embedded_prefix else before, patches], 1)
+
+
+def check_plain(vit: VisionTransformer) -> None:
+    """Raise `ModelError` for a ViT with parts that `Backbone` does not know: a stem of convolutions, a
+    distillation token."""
+    known = int(vit.has_class_token) + vit.num_reg_tokens
+    stem = type(vit.patch_embed).__name__
+    if not isinstance(vit.patch_embed, PatchEmbed) or vit.num_prefix_tokens != known:
+        raise ModelError(
+            "The model is no plain ViT",
+            expected="patches that one linear map embeds; before them at most a class token and registers",
+            found=f"{type(vit).__name__} with {stem} and {vit.num_prefix_tokens} tokens before the patches",
+            remedy="take a plain ViT, of any size; for DeiT, one that is not distilled",
+        )
 
 
 def _channels(name: str, values: Sequence[float] | npt.NDArray[Any] | Tensor) -> Tensor:

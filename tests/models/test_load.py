@@ -168,6 +168,22 @@ def test_unknown_read_out() -> None:
         load_backbone(tiny_clip(), read_out="maskclip")
 
 
+@pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "vit_tiny_r_s16_p8_224"])
+def test_vits_with_other_parts_are_refused(name: str) -> None:
+    """A distillation token, and a stem of convolutions."""
+    with pytest.raises(ModelError, match=r"no plain ViT(?s:.)*DeiT"):
+        load_backbone(timm.create_model(name, pretrained=False))
+
+
+def test_patches_are_embedded_as_timm_does() -> None:
+    """By a matrix product, where timm has a convolution."""
+    vit = tiny_dinov2()
+    backbone = load_backbone(vit)
+    images = torch.randn(2, 3, 64, 32)
+    expected = vit.patch_embed.proj(images).permute(0, 2, 3, 1)
+    torch.testing.assert_close(backbone.embed(images), expected, rtol=0, atol=1e-5)
+
+
 def test_image_size_that_the_patch_does_not_divide() -> None:
     with pytest.raises(ModelError, match="use for instance 96 or 104"):
         load_backbone(tiny_dinov2(), image_size=100)
