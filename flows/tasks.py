@@ -12,7 +12,7 @@ from prefect.tasks import Task
 from flows.progress import student_logger, targets_logger
 from phreg.config import RunConfig, StudentConfig
 from phreg.distill.result import StudentReport
-from phreg.errors import CorruptTargetsError
+from phreg.errors import CorruptTargetsError, DownloadError
 from phreg.evaluate import Evaluation
 from phreg.execution.failures import is_mistake
 from phreg.execution.targets import TargetsReport
@@ -28,6 +28,11 @@ def may_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Retry what may pass by itself, such as storage that does not answer; not a mistake."""
     error = state.result(raise_on_failure=False)
     return not (isinstance(error, Exception) and is_mistake(error))
+
+
+def may_pass_at_the_start(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """A hub that was there at the start may be away for a moment later; here a user waits for the answer."""
+    return may_pass(task, run, state) and not isinstance(state.result(raise_on_failure=False), DownloadError)
 
 
 # Prefect must not serve a stage from its own cache: what is done is known from the records in storage.
@@ -51,7 +56,7 @@ def _healing(stage: F) -> F:
     return cast(F, healed)
 
 
-@task(name="prepare", **_retried)
+@task(name="prepare", **_retried | {"retry_condition_fn": may_pass_at_the_start})
 def prepare_run(config: RunConfig) -> Prepared:
     prepared = prepare.prepare(config)
     for name in prepared.absent:

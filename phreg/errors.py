@@ -4,7 +4,8 @@ PhregError
 ├── ConfigError            a config that must not start a run            (also a ValueError)
 ├── StorageError           an object store that refuses
 │   ├── ObjectNotFoundError    one object, or its bucket or folder, is not there
-│   └── AccessDeniedError      credentials that are good, but not for this object
+│   ├── AccessDeniedError      credentials that are good, but not for this object
+│   └── DownloadError          a model hub that does not give what was asked for
 ├── DataError
 │   ├── ShardError         a shard that cannot be trusted as a whole
 │   └── SampleError        one sample that cannot be used: quarantined, never fatal
@@ -87,6 +88,10 @@ class ObjectNotFoundError(StorageError):
 
 class AccessDeniedError(StorageError):
     """No permission for an object. Where listing is not allowed, stores say so of what is not there too."""
+
+
+class DownloadError(StorageError):
+    """A model hub that cannot be reached, or refuses; it may have been asked too much."""
 
 
 class DataError(PhregError):

@@ -2,16 +2,16 @@
 
 import contextlib
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Lock
 
-import numpy as np
 import torch
 
 from phreg.cache import CommitRecord, TargetSpec, TargetStore
 from phreg.data import Shard, read_shard
-from phreg.errors import CorruptTargetsError, GenerationError, NonFiniteError
+from phreg.errors import ConfigError, CorruptTargetsError, NonFiniteError
 from phreg.generate.crops import Crop, read_crops
 from phreg.generate.report import ShardReport, shard_report
 from phreg.generate.rows import RowCollector
@@ -19,6 +19,8 @@ from phreg.generate.spec import check_teacher
 from phreg.generate.teacher import compute_targets
 from phreg.models import Backbone
 from phreg.types import Quarantined
+
+logger = logging.getLogger(__name__)
 
 
 class TargetGenerator:
@@ -94,27 +96,36 @@ class TargetGenerator:
         return collector, passes
 
     def _add(self, teacher: Backbone, crops: Sequence[Crop], collector: RowCollector) -> int:
-        """Compute a batch; if something in it is NaN or Inf, one by one, to find out in which sample."""
+        """Compute a batch, in parts if need be; gives the number of views computed.
+
+        If something in it is NaN or Inf, one by one, to find out in which sample.
+        """
         self.steps += 1
+        views = len(crops) * self.spec.views
         try:
-            collector.add(crops, self._targets(teacher, crops))
-            return len(crops) * self.spec.views
+            collector.add(crops, compute_targets(teacher, self.spec, crops))
+            return views
         except NonFiniteError as error:
             if len(crops) == 1:
                 collector.leave_out(crops[0].key, error.problem)
-                return self.spec.views
-        return len(crops) * self.spec.views + sum(self._add(teacher, [crop], collector) for crop in crops)
-
-    def _targets(self, teacher: Backbone, crops: Sequence[Crop]) -> np.ndarray:
-        try:
-            return compute_targets(teacher, self.spec, crops)
+                return views
+            size = 1
         except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise GenerationError(
-                f"The GPU has too little memory for {len(crops)} images with {self.spec.views} views each",
-                found=str(error).splitlines()[0][:300],
-                remedy="lower generation.images_per_forward",
+            views, size = 0, self._halve(len(crops), error)
+        return views + sum(self._add(teacher, part, collector) for part in _batches(crops, size))
+
+    def _halve(self, crops: int, error: torch.OutOfMemoryError) -> int:
+        """What the GPU is to hold at once from now on. Raises `ConfigError` if one image is too much."""
+        found = str(error).splitlines()[0][:300]
+        if crops == 1:
+            raise ConfigError(
+                f"The GPU has too little memory for one image with {self.spec.views} views",
+                found=found,
+                remedy="see what else runs on it, or give an actor all of it (generation.gpus_per_actor)",
             ) from None
+        self._batch = crops // 2
+        logger.warning("too little GPU memory for %d images, now %d at once: %s", crops, self._batch, found)
+        return self._batch
 
     def _loaded(self) -> Backbone:
         """The teacher, once loaded and found to be the spec's."""

@@ -11,7 +11,7 @@ from timm.data import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from phreg.errors import CheckpointError, ModelError
+from phreg.errors import CheckpointError, DownloadError, ModelError
 from phreg.models.clip_directory import ClipDirectory, read_clip_directory
 from phreg.models.hub_config import too_large
 from phreg.models.weight_files import read_state_dict
@@ -81,12 +81,12 @@ def downloaded_weights(name: str, tag: str) -> dict[str, Tensor]:
 
 
 def downloaded(fetch: Callable[[], T], name: str) -> T:
-    """What `fetch` gives. Raises `ModelError` that says what could not be had."""
+    """What `fetch` gives. Raises `DownloadError` that says what could not be had."""
     try:
         return fetch()
     except Exception as error:
         said = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}" if str(error) else repr(error)
-        raise ModelError(
+        raise DownloadError(
             f"Cannot get the weights of {name}",
             found=said,
             remedy="check the network, or give `checkpoint:` with weights on disk or in a bucket",

@@ -47,7 +47,7 @@ def load_backbone(
         mean, std: per channel, of images in [0, 1]; default: the model's own (CLIP's for a bare CLIP-like
             ViT, ImageNet's for any other).
 
-    Raises `ModelError` or `CheckpointError`.
+    Raises `ModelError`, `CheckpointError` or `DownloadError`.
     """
     if isinstance(model, VisionTransformer):
         vit, own = copy.deepcopy(model), None

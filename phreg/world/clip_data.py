@@ -30,6 +30,7 @@ def pairs(
 ) -> Iterator[tuple[UInt8[torch.Tensor, "B 3 S S"], list[str]]]:
     """Endless batches; which scene is cut how, and what is said of it, depend on the seed alone."""
     rng = derive_rng(seed, "pairs")
+    batch = min(batch, len(scenes))
     while True:
         order = rng.permutation(len(scenes))
         for first in range(0, len(order) - batch + 1, batch):

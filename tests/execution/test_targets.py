@@ -16,6 +16,7 @@ from phreg.errors import (
     CheckpointError,
     ConfigError,
     ContentMismatchError,
+    DownloadError,
     GenerationError,
     MissingTargetsError,
     ModelError,
@@ -177,8 +178,9 @@ def test_a_store_that_is_not_there_is_found_before_ray_starts(tmp_path: Path) ->
         (ContentMismatchError("c"), OnError.GIVE_UP),
         (ObjectNotFoundError("o"), OnError.GIVE_UP),
         (NonFiniteError("n"), OnError.GIVE_UP),
-        (GenerationError("out of memory"), OnError.GIVE_UP),
+        (GenerationError("g"), OnError.GIVE_UP),
         (StorageError("s"), OnError.RETRY),
+        (DownloadError("d"), OnError.RETRY),
         (RuntimeError("CUDA error: an illegal memory access"), OnError.REPLACE),
     ],
 )

@@ -9,7 +9,7 @@ import torch
 
 from phreg.data import read_shard
 from phreg.denoise import denoise
-from phreg.errors import ContentMismatchError, ObjectNotFoundError, ShardError, SpecMismatchError
+from phreg.errors import ConfigError, ContentMismatchError, ObjectNotFoundError, ShardError, SpecMismatchError
 from phreg.generate import TargetGenerator, compute_targets, crops_of
 from phreg.models import load_backbone, load_teacher
 from phreg.storage import Folder
@@ -168,6 +168,34 @@ def png_bytes(image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def test_a_batch_too_large_for_the_gpu_is_halved_and_those_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is no GPU here: the error is raised where torch would raise it."""
+    sizes, room = [], 2
+
+    def compute(teacher, spec, crops):
+        sizes.append(len(crops))
+        if len(crops) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+        return compute_targets(teacher, spec, crops)
+
+    world = make_world(tmp_path)
+    urls = [str(write_shard(tmp_path / f"s{i}.tar", 9, seed=i)) for i in range(2)]
+    alone = world.with_cache(Folder(str(tmp_path / "alone")))
+    expected = [alone.generator().generate(url) for url in urls]
+    monkeypatch.setattr("phreg.generate.generator.compute_targets", compute)
+    generator = world.generator(images_per_forward=8)
+    reports = [generator.generate(url) for url in urls]
+    assert sizes == [8, 4, 2, 2, 4, 2, 2, 1, *[2, 2, 2, 2, 1]]
+    assert digests(world) == digests(alone)
+    assert [each.forward_passes for each in reports] == [each.forward_passes for each in expected]
+    assert "too little GPU memory for 8 images, now 4 at once: CUDA out of memory" in caplog.text
+    room = 0
+    with pytest.raises(ConfigError, match=r"too little memory for one image with 4 views(?s:.)*20 GiB"):
+        generator.generate(str(write_shard(tmp_path / "s2.tar", 1)))
 
 
 def test_a_shard_without_one_good_image_commits_no_rows(tmp_path: Path) -> None:
