@@ -118,6 +118,9 @@ class TrainingConfig(Section):
     shuffle_shards: PositiveInt = Field(4, description="shards a worker holds and shuffles together")
     checkpoint_every: PositiveInt = Field(200, description="steps between checkpoints")
     validate_every: PositiveInt = Field(200, description="steps between validations")
+    start_timeout_s: PositiveFloat = Field(
+        300, description="seconds to wait for room for all workers, at the start and after each failure"
+    )
     max_failures: int = Field(3, ge=0, description="worker failures survived before the student is given up")
     max_skipped_steps: int = Field(
         10,

@@ -7,13 +7,12 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
 from ray._private import ray_constants
 from ray._private.services import canonicalize_bootstrap_address
-from ray._private.state import state
 
 from phreg.errors import ClusterError, ConfigError
 
@@ -62,27 +61,6 @@ def _own_sigterm() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread() and before is not None:
             signal.signal(signal.SIGTERM, before)
-
-
-def check_room(resources: Mapping[str, float], what: str) -> None:
-    """Raise `ConfigError` unless some node, or one that may be started, is large enough: Ray would wait."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    growing = state.get_cluster_config()  # of a cluster that grows by itself
-    kinds = growing.node_group_configs if growing else []
-    nodes += [dict(kind.resources) for kind in kinds if kind.max_count]  # below 0: without limit
-    if any(all(node.get(name, 0) >= each for name, each in resources.items()) for node in nodes):
-        return
-    largest = {name: max(node.get(name, 0) for node in nodes) for name in resources}
-    raise ConfigError(
-        f"No node of the cluster is large enough for {what}",
-        expected=resource_words(resources),
-        found=f"at most {resource_words(largest)} a node",
-        remedy="ask for less in the config, or add a node",
-    )
-
-
-def resource_words(resources: Mapping[str, float]) -> str:
-    return ", ".join(f"{resources.get(name, 0):g} {name}" for name in ("CPU", "GPU"))
 
 
 def _start_local() -> None:

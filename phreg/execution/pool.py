@@ -15,8 +15,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from phreg.errors import GenerationError
-from phreg.execution.cluster import resource_words
 from phreg.execution.pulse import Pulse
+from phreg.execution.room import resource_words
 from phreg.execution.watch import ClusterWatch
 from phreg.execution.work import Failure, Work
 

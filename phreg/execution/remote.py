@@ -7,8 +7,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from phreg.errors import PhregError
-from phreg.execution.cluster import check_room
 from phreg.execution.pool import original
+from phreg.execution.room import Room
 from phreg.execution.watch import ClusterWatch
 
 Result = TypeVar("Result")
@@ -17,23 +17,34 @@ ATTEMPTS = 3  # if worker or node die; an exception of the function's own is not
 
 
 def run_remote(
-    function: Callable[..., Result], *args: Any, num_cpus: float = 1, num_gpus: float = 0
+    function: Callable[..., Result],
+    *args: Any,
+    num_cpus: float = 1,
+    num_gpus: float = 0,
+    start_timeout_s: float = 300,
 ) -> Result:
     """`function(*args)` on a node that has room for it. Raises what the function raised.
 
     Torch gets as many threads as the task has CPUs. Results travel through Ray's object store: keep them
-    small. Whatever interrupts the caller cancels the task. Raises `ConfigError` if no node is large enough,
-    `ClusterError` if the cluster is lost, and `PhregError` if workers keep dying.
+    small. Whatever interrupts the caller cancels the task. Raises `ConfigError` if no node is large enough
+    (a cluster that may grow is given `start_timeout_s`), `ClusterError` if the cluster is lost, and
+    `PhregError` if workers keep dying or a GPU has too little memory.
     """
     watch = ClusterWatch()
     watch.wait()
-    check_room({"CPU": num_cpus, "GPU": num_gpus}, function.__name__)
+    room = Room(
+        {"CPU": num_cpus, "GPU": num_gpus},
+        1,
+        function.__name__.strip("_"),
+        "generation.cpus_per_actor, gpus_per_actor",
+        start_timeout_s,
+    )
     # Ray's own retries would have no end where workers run out of memory.
     task: Any = ray.remote(_call).options(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=0)
     for attempt in range(1, ATTEMPTS + 1):
         reference = task.remote(function, args, max(1, int(num_cpus)))
         try:
-            result: Result = _awaited(reference, watch)
+            result: Result = _awaited(reference, watch, room)
             return result
         except RayTaskError as error:
             raise original(error) from error
@@ -46,17 +57,26 @@ def run_remote(
     raise AssertionError("unreachable")
 
 
-def _awaited(reference: Any, watch: ClusterWatch) -> Any:
-    while not ray.wait([reference], timeout=POLL_S)[0]:
-        watch.check()
-    return ray.get(reference)
+def _awaited(reference: Any, watch: ClusterWatch, room: Room) -> Any:
+    while True:
+        if watch.check():
+            room.check()
+        if ray.wait([reference], timeout=POLL_S)[0]:
+            return ray.get(reference)
 
 
 def _call(function: Callable[..., Result], args: tuple[Any, ...], threads: int) -> Result:
     import torch
 
     torch.set_num_threads(threads)  # Ray leaves one
-    return function(*args)
+    try:
+        return function(*args)
+    except torch.OutOfMemoryError as error:
+        raise PhregError(
+            f"The GPU has too little memory for {function.__name__.strip('_')}",
+            found=str(error).splitlines()[0][:300],
+            remedy="see what else runs on this GPU, or give it a whole one (generation.gpus_per_actor)",
+        ) from None
 
 
 def _died(function: Callable[..., Any], error: RayError) -> PhregError:

@@ -16,6 +16,7 @@ from phreg.errors import ConfigError, MissingTargetsError, ModelError, PhregErro
 from phreg.execution.cluster import connect
 from phreg.execution.failures import is_mistake
 from phreg.execution.pool import OnError, PoolSettings, run_pool
+from phreg.execution.room import Room
 from phreg.execution.work import Failure
 from phreg.generate import ShardReport, TargetGenerator
 from phreg.models import load_teacher
@@ -112,6 +113,7 @@ def generate_targets(
     store = TargetStore.open(Folder(cache_url), digest)
     tally = _Tally(urls, set(store.shards()), on_progress)
     with connect(address):
+        _room(generation, len(urls)).check()  # what a Ray of our own lacks will not come
         failures = run_pool(
             _in_own_order(urls),
             _actor_maker(teacher, store, generation),
@@ -167,6 +169,13 @@ def _settings(generation: GenerationConfig) -> PoolSettings:
         resources={"CPU": generation.cpus_per_actor, "GPU": generation.gpus_per_actor},
         in_flight=_in_flight(generation),
     )
+
+
+def _room(generation: GenerationConfig, shards: int) -> Room:
+    resources = {"CPU": generation.cpus_per_actor, "GPU": generation.gpus_per_actor}
+    actors = min(generation.min_actors, shards)
+    options = "generation.min_actors, cpus_per_actor, gpus_per_actor"
+    return Room(resources, actors, "the actors that make targets", options, generation.start_timeout_s)
 
 
 def _in_flight(generation: GenerationConfig) -> int:

@@ -11,13 +11,15 @@ from typing import Any
 
 import ray
 import torch
-from ray._private.state import state  # as Ray Train itself does
 from ray._raylet import RAY_NODE_ID_KEY  # type: ignore[attr-defined]  # compiled
 from ray.exceptions import RayError
 from ray.train import TrainingFailedError, get_context
 from ray.train.torch import get_device
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
-from ray.train.v2._internal.constants import get_env_vars_to_propagate
+from ray.train.v2._internal.constants import (
+    WORKER_GROUP_START_TIMEOUT_S_ENV_VAR,
+    get_env_vars_to_propagate,
+)
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2.api.callback import RayTrainCallback, UserCallback
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
@@ -28,10 +30,11 @@ from phreg.distill.progress import OnProgress
 from phreg.distill.result import StudentReport, finished_report
 from phreg.distill.trainer import train_student
 from phreg.distill.workers import Workers
-from phreg.errors import ClusterError, ConfigError
+from phreg.errors import ClusterError
 from phreg.execution.cluster import connect
 from phreg.execution.failures import explained
 from phreg.execution.mailbox import Mailbox
+from phreg.execution.room import Room
 from phreg.execution.watch import ClusterWatch
 from phreg.execution.worker_groups import alone, together
 from phreg.storage import Folder
@@ -55,16 +58,18 @@ def distil(
     `address` as for `connect`. `on_progress` is called in the calling thread. Worker failures (a dead
     process or node, storage that does not answer) are survived `training.max_failures` times, each going
     on from the last checkpoint; a mistake in the job or its data stops it at once, as the `PhregError`
-    that the worker raised. Raises `ClusterError` if the cluster is lost, `TrainingError` for what is left.
+    that the worker raised. Raises `ConfigError` if the cluster has no room for the workers (one that may
+    grow is given `training.start_timeout_s`), `ClusterError` if it is lost, `TrainingError` for what is left.
     """
     output = Folder(output_url)
     report = finished_report(job, output)
     if report is not None:
         return report
+    os.environ[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = str(job.training.start_timeout_s)
     for name, value in _RAY_TRAIN_SETTINGS.items():
         os.environ.setdefault(name, value)
     with connect(address):
-        _check_resources(job)
+        _room(job).check()  # what a Ray of our own lacks will not come
         return _fit(job.with_absolute_paths(), output, on_progress)
 
 
@@ -73,7 +78,7 @@ def _fit(job: StudentJob, output: Folder, on_progress: OnProgress | None) -> Stu
     try:
         with tempfile.TemporaryDirectory(prefix="phreg-ray-train-", ignore_cleanup_errors=True) as scratch:
             trainer = _trainer(job, output, mailbox, scratch)
-            trainer.while_waiting = _follower(mailbox, on_progress)
+            trainer.while_waiting = _follower(mailbox, _room(job), on_progress)
             report: StudentReport = trainer.fit().return_value  # type: ignore[attr-defined]  # v2's has one
             trainer.while_waiting()
             return report
@@ -88,7 +93,7 @@ def _fit(job: StudentJob, output: Folder, on_progress: OnProgress | None) -> Stu
         mailbox.close()
 
 
-def _follower(mailbox: Mailbox, on_progress: OnProgress | None) -> Callable[[], None]:
+def _follower(mailbox: Mailbox, room: Room, on_progress: OnProgress | None) -> Callable[[], None]:
     """Looks at the cluster, and tells what is new in the mailbox, each time it is called."""
     shown, watch = 0, ClusterWatch()
 
@@ -96,6 +101,7 @@ def _follower(mailbox: Mailbox, on_progress: OnProgress | None) -> Callable[[], 
         nonlocal shown
         if not watch.check():
             return
+        room.check()
         latest = mailbox.latest()
         if on_progress is not None and latest is not None and latest.step != shown:
             on_progress(latest)
@@ -197,14 +203,8 @@ def _resources(job: StudentJob) -> dict[str, float]:
     )
 
 
-def _check_resources(job: StudentJob) -> None:
-    """Without this, workers that fit nowhere would be waited for, a minute at a time."""
-    there = state.get_max_resources_from_cluster_config() or ray.cluster_resources()  # the former: autoscaled
-    for name, each in _resources(job).items():
-        if each * job.training.workers > there.get(name, 0):
-            raise ConfigError(
-                f"The cluster cannot hold the workers of the student {job.student.name}",
-                expected=f"{job.training.workers} x {each:g} {name}",
-                found=f"{there.get(name, 0):g} {name}",
-                remedy=f"lower training.workers or training.{name.lower()}s_per_worker, or add nodes",
-            )
+def _room(job: StudentJob) -> Room:
+    training = job.training
+    options = "training.workers, cpus_per_worker, gpus_per_worker"
+    what = f"the workers of the student {job.student.name}"
+    return Room(_resources(job), training.workers, what, options, training.start_timeout_s)

@@ -56,12 +56,19 @@ def drawn_figures(report: StudentReport) -> tuple[str, ...]:
 
 def on_cluster(config: RunConfig, function, *arguments):  # type: ignore[no-untyped-def]
     """`function(*arguments)` where a teacher has room."""
-    gpus = min(1.0, config.generation.gpus_per_actor)
-    return run_remote(function, *arguments, num_cpus=config.generation.cpus_per_actor, num_gpus=gpus)
+    generation = config.generation
+    return run_remote(
+        function,
+        *arguments,
+        num_cpus=generation.cpus_per_actor,
+        num_gpus=generation.gpus_per_actor,
+        start_timeout_s=generation.start_timeout_s,
+    )
 
 
-def local_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def device_of(config: RunConfig) -> str:
+    """Of what runs `on_cluster`. Ray shows a task all GPUs of its node, also if it asked for none."""
+    return "cuda" if config.generation.gpus_per_actor else "cpu"
 
 
 def reference_store(config: RunConfig, prepared: Prepared) -> TargetStore:
@@ -80,7 +87,7 @@ def _evaluate(config: RunConfig, prepared: Prepared, model_url: str | None) -> E
         list(prepared.validation),
         config.evaluation,
         seed=config.seed,
-        device=local_device(),
+        device=device_of(config),
         folder=Folder(config.output) / "evaluations",
     )
 
@@ -90,7 +97,7 @@ def _draw(config: RunConfig, prepared: Prepared, report: StudentReport) -> int:
 
     Returns the number of forward passes the teacher made.
     """
-    folder, device, passes = Folder(report.url), local_device(), 0
+    folder, device, passes = Folder(report.url), device_of(config), 0
     figures = folder / FIGURES
     if config.evaluation.figures:
         crops = held_out(

@@ -13,7 +13,7 @@ from phreg.evaluate.pca import colours
 from phreg.fingerprint import digest_json
 from phreg.models import load_student, load_teacher
 from phreg.page import ColourBar, Panel, PictureGroup, Section, colour_png, heat_png, photo
-from phreg.pipeline.assess import local_device, reference_store
+from phreg.pipeline.assess import device_of, reference_store
 from phreg.pipeline.prepare import Prepared
 from phreg.registry import Entry
 
@@ -52,7 +52,7 @@ def draw_features(
     config: RunConfig, prepared: Prepared, student_url: str, inputs: str
 ) -> tuple[Section, int]:
     """The section, and how many forward passes the teacher made for it. Raises `NonFiniteError`."""
-    store, device = reference_store(config, prepared), local_device()
+    store, device = reference_store(config, prepared), device_of(config)
     crops = held_out(store, list(prepared.validation), config.evaluation.figures)
     models = [load_teacher(config.teacher).to(device), load_student(student_url).to(device)]
     groups = []

@@ -9,15 +9,9 @@ from pathlib import Path
 
 import pytest
 import ray
-from ray._raylet import (  # type: ignore[attr-defined]  # compiled
-    GCS_AUTOSCALER_CLUSTER_CONFIG_KEY,
-    GCS_AUTOSCALER_STATE_NAMESPACE,
-)
-from ray.core.generated.autoscaler_pb2 import ClusterConfig
-from ray.experimental import internal_kv
 
 from phreg.errors import ConfigError
-from phreg.execution.cluster import check_address, check_room, connect
+from phreg.execution.cluster import check_address, connect
 from phreg.execution.remote import run_remote
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
@@ -59,10 +53,6 @@ def test_a_local_ray_lives_as_long_as_its_block(monkeypatch: pytest.MonkeyPatch)
         told = os.environ | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
         other = subprocess.run([sys.executable, "-c", joined], capture_output=True, text=True, env=told)
         assert other.stdout.strip() == node["NodeID"], other.stderr
-
-        check_room({"CPU": 1}, "a small thing")
-        with pytest.raises(ConfigError, match=r"1e\+06 CPU, 1 GPU"):
-            check_room({"CPU": 1e6, "GPU": 1}, "a large thing")
     assert not ray.is_initialized()
 
 
@@ -102,20 +92,3 @@ def test_something_that_is_not_ray_is_given_up_in_bounded_time(monkeypatch: pyte
         with pytest.raises(ConfigError, match="did not answer"):
             check_address(f"127.0.0.1:{silent.getsockname()[1]}")
         assert time.monotonic() - start < 60  # where ray.init would wait for minutes
-
-
-def test_a_cluster_that_grows_has_room_on_a_node_not_in_all_nodes() -> None:
-    """Two kinds of node, as an autoscaler declares them; a third kind is never started."""
-    config = ClusterConfig()
-    for count, resources in ((8, {"CPU": 64}), (-1, {"CPU": 8, "GPU": 4}), (0, {"CPU": 512, "GPU": 64})):
-        kind = config.node_group_configs.add(max_count=count)
-        kind.resources.update(resources)
-    place = (GCS_AUTOSCALER_CLUSTER_CONFIG_KEY.encode(), config.SerializeToString())
-    with connect("local"):
-        internal_kv._internal_kv_put(*place, namespace=GCS_AUTOSCALER_STATE_NAMESPACE.encode())
-        check_room({"CPU": 64}, "a wide thing")
-        check_room({"CPU": 8, "GPU": 4}, "a fast thing")
-        with pytest.raises(ConfigError, match="at most 64 CPU, 4 GPU a node"):
-            check_room({"CPU": 64, "GPU": 1}, "what no one node has")
-        with pytest.raises(ConfigError):
-            check_room({"CPU": 128}, "what two nodes have")
