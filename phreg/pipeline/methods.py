@@ -14,7 +14,7 @@ from phreg.evaluate.evaluation import model_identity
 from phreg.fingerprint import digest_bytes, digest_json
 from phreg.label_config import Column, LabelledSetConfig, ProbeColumn
 from phreg.models import Backbone, load_student, load_teacher
-from phreg.pipeline.assess import local_device, on_cluster, reference_store
+from phreg.pipeline.assess import device_of, on_cluster, reference_store
 from phreg.pipeline.columns import (
     Scores,
     in_order,
@@ -91,7 +91,7 @@ def measure(config: RunConfig, prepared: Prepared, method: Method, *, label_free
 
 def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: bool) -> Scores:
     """In a worker."""
-    device = local_device()
+    device = device_of(config)
     found: Scores = {}
     backbone = method.load(config).to(device)
     folder = Folder(config.output) / "labels"
