@@ -3,7 +3,7 @@
 Functions here run where the network runs; what they measure is stored under a digest of all it depends on.
 """
 
-from collections.abc import Sized
+from collections.abc import Iterable, Sized
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ HIGHER_IS_BETTER = {
     "delta2": True, "delta3": True, SKIPPED: False,
 }  # fmt: skip
 """Measures of labelled columns. IoU and accuracy in percent; RMSE in metres; AbsRel and deltas as shares;
-`skipped` images, where there are any."""
+`skipped` images are counted, not compared."""
 DETAIL = "IoU of"
 """Begins the measures of single classes, which only the CSV shows."""
 MAIN = ("mIoU", "RMSE")
@@ -47,8 +47,19 @@ def in_order(scores: Scores) -> list[tuple[str, float]]:
     return known + sorted((name, value) for name, value in scores.items() if name not in HIGHER_IS_BETTER)
 
 
-def is_detail(name: str) -> bool:
-    return f" {DETAIL} " in name
+def is_count(name: str) -> bool:
+    """Of images left out: the fewest of them are no merit of a method."""
+    return name.endswith(f" {SKIPPED}")
+
+
+def shown_measures(scores: Iterable[Scores]) -> list[str]:
+    """Every measure that some have, in the order in which they first come.
+
+    But no single class's, and no count of images left out where all are 0.
+    """
+    found = list(scores)
+    names = dict.fromkeys(name for of_row in found for name in of_row if f" {DETAIL} " not in name)
+    return [name for name in names if not is_count(name) or any(of_row.get(name) for of_row in found)]
 
 
 def labelled_sets(column: Column) -> list[LabelledSetConfig]:
@@ -143,7 +154,7 @@ def _probe(
 
 
 def _skipped(images: Sized) -> Scores:
-    return {SKIPPED: float(len(images))} if images else {}
+    return {SKIPPED: float(len(images))}
 
 
 def stored_scores(folder: Folder, digest: str) -> Scores | None:

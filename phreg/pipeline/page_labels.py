@@ -13,8 +13,14 @@ from phreg.errors import DataError
 from phreg.fingerprint import digest_json
 from phreg.label_config import SetColumn
 from phreg.page import Cell, Panel, PictureGroup, Section, Table, label_map_png, photo, swatches
-from phreg.pipeline.assess import local_device
-from phreg.pipeline.columns import Scores, is_detail, is_higher_better, segmenter
+from phreg.pipeline.assess import device_of
+from phreg.pipeline.columns import (
+    Scores,
+    is_count,
+    is_higher_better,
+    segmenter,
+    shown_measures,
+)
 from phreg.pipeline.methods import Labelled, Method
 from phreg.pipeline.prepare import Prepared
 from phreg.segment.whole_set import titles
@@ -59,22 +65,23 @@ def draw_labels(config: RunConfig, prepared: Prepared, labelled: Labelled, input
 
 
 def _table(scores: Mapping[str, Scores]) -> Table:
-    measures = list(dict.fromkeys(name for found in scores.values() for name in found))
-    measures = [name for name in measures if not is_detail(name)]
     rows: list[tuple[Cell | str, ...]] = []
-    for measure in measures:
+    for measure in shown_measures(scores.values()):
         values = [found.get(measure) for found in scores.values()]
         known = [value for value in values if value is not None]
-        best = max(known) if is_higher_better(measure) else min(known)
+        best = None if is_count(measure) else max(known) if is_higher_better(measure) else min(known)
         arrow = "↑" if is_higher_better(measure) else "↓"
-        cells = [Cell("" if v is None else f"{v:.4g}", best=v == best) for v in values]
+        digits = ".0f" if is_count(measure) else ".4g"
+        cells = [
+            Cell("" if v is None else f"{v:{digits}}", best=best is not None and v == best) for v in values
+        ]
         rows.append((f"{measure}\u00a0{arrow}", *cells))
     caption = "IoU and accuracy in percent, RMSE in metres. The best of each row is bold."
     return Table("Scores", caption, ("measure", *scores), tuple(rows))
 
 
 def _pictures(config: RunConfig, column: SetColumn, methods: Sequence[Method]) -> tuple[PictureGroup, ...]:
-    labelled, device = open_set(column), local_device()
+    labelled, device = open_set(column), device_of(config)
     images = _first_readable(labelled, config.evaluation.figures)
     folder = Folder(config.output) / "labels"
     maps: dict[str, list[UInt8[np.ndarray, "H W"]]] = {}

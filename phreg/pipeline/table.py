@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from phreg.errors import ConfigError
-from phreg.pipeline.columns import Scores, is_detail, is_higher_better
+from phreg.pipeline.columns import Scores, is_count, is_higher_better, shown_measures
 from phreg.pipeline.prepare import Prepared
 from phreg.storage import Folder
 from phreg.table_config import TableConfig
@@ -27,9 +27,7 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """Every measure that some row has, in the order in which they first come; no single class's."""
-        names = dict.fromkeys(name for runs in self.scores.values() for run in runs for name in run)
-        return [name for name in names if not is_detail(name)]
+        return shown_measures([run for runs in self.scores.values() for run in runs])
 
 
 def check_columns(table: TableConfig, prepared: Prepared) -> None:
@@ -94,6 +92,8 @@ def _cell(runs: Sequence[Scores], name: str, best: float | None) -> str:
     values = _values(runs, name)
     if not values:
         return ""
+    if is_count(name):
+        return f"{max(values):.0f}"
     digits = 1 if name.endswith(("mIoU", "accuracy")) else 4
     mean = statistics.fmean(values)
     shown = f"{mean:.{digits}f}"
@@ -105,7 +105,9 @@ def _cell(runs: Sequence[Scores], name: str, best: float | None) -> str:
 
 def _best(table: Table, name: str) -> float | None:
     means = [statistics.fmean(v) for runs in table.scores.values() if (v := _values(runs, name))]
-    return None if not means else max(means) if _is_higher_better(name) else min(means)
+    if not means or is_count(name):
+        return None
+    return max(means) if _is_higher_better(name) else min(means)
 
 
 def _arrow(name: str) -> str:

@@ -8,6 +8,7 @@ from phreg.config import RunConfig, parse_config
 from phreg.errors import ConfigError
 from phreg.label_config import SetColumn
 from phreg.pipeline.columns import is_present
+from phreg.pipeline.page_labels import _table as scores_table
 from phreg.pipeline.prepare import prepare
 from phreg.pipeline.table import Table, as_csv, check_columns, markdown, records
 from phreg.storage import Folder
@@ -51,6 +52,26 @@ def test_cells_are_mean_and_spread_over_seeds_and_the_best_is_bold() -> None:
     assert "student (seed 0) failed: it failed" in text
     assert "IoU of" not in text
     assert records(TABLE)[0]["scenes mIoU"] == "41.0 ± 1.4"
+
+
+def test_images_left_out_are_counted_and_never_best() -> None:
+    rows = {"a": (40.0, 12345.0), "b": (50.0, 1.0), "c": (45.0, 0.0)}
+    scores = {
+        row: {"scenes mIoU": miou, "scenes skipped": skipped, "depth skipped": 0.0}
+        for row, (miou, skipped) in rows.items()
+    }
+    text = markdown(Table("small", "", (0,), {row: [found] for row, found in scores.items()} | {"d": [{}]}))
+    assert "| method | scenes mIoU ↑ | scenes skipped ↓ |\n" in text
+    assert text.splitlines()[2:6] == [
+        "| a | 40.0 | 12345 |", "| b | **50.0** | 1 |", "| c | 45.0 | 0 |", "| d |  |  |"
+    ]  # fmt: skip
+    of_page = scores_table(scores | {"d": {}})
+    assert [[cell.text for cell in row[1:]] for row in of_page.rows] == [
+        ["40", "50", "45", ""], ["12345", "1", "0", ""]
+    ]  # fmt: skip
+    assert [[cell.best for cell in row[1:]] for row in of_page.rows] == [
+        [False, True, False, False], [False] * 4
+    ]  # fmt: skip
 
 
 def test_csv_has_every_value() -> None:
