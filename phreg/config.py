@@ -24,6 +24,8 @@ from phreg.types import HIGHER_IS_BETTER
 
 Precision = Literal["float32", "bfloat16"]
 MAX_GRID = 1000
+TEACHER = "teacher"
+"""Name of the teacher's row beside the students'."""
 Encoding = Literal["float32", "float16", "bfloat16", "int8"]
 
 
@@ -222,6 +224,10 @@ class RunConfig(Section):
         if twice:
             raise ValueError(f"students share the name {twice[0]!r}; give each its own")
         for student in self.students:
+            if student.name == TEACHER:
+                raise ValueError(
+                    f"a student cannot be called {TEACHER!r}: tables and pages show it beside one"
+                )
             if student.targets not in self.targets:
                 raise ValueError(
                     f"student {student.name!r} names targets {student.targets!r}, "

@@ -85,6 +85,8 @@ def test_grid_expands_to_the_product() -> None:
         ({"students": [{"name": "a", "targets": "raw"}]}, "names targets 'raw'"),
         ({"students": [{"name": "a", "targets": "denoised", "registers": 0}]}, "students.0.registers:"),
         ({"students": [{"name": "a", "targets": "denoised"}] * 2}, "share the name 'a'"),
+        ({"students": [{"name": "teacher", "targets": "denoised"}]}, "cannot be called 'teacher'"),
+        ({"students": [{"name": "teacher, 10 views", "targets": "denoised"}]}, "students.0.name:"),
         ({"students": [{"name": "a", "targets": "denoised", "grid": {"registers": 4}}]}, "grid maps fields"),
         (
             {"students": [{"name": "a", "targets": "denoised", "registers": 1, "grid": {"registers": [4]}}]},

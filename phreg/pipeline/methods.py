@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from phreg.config import RunConfig
+from phreg.config import TEACHER, RunConfig
 from phreg.datasets import LabelledSet, open_set
 from phreg.distill.result import StudentReport
 from phreg.errors import DataError
@@ -63,11 +63,14 @@ class Labelled:
 
 
 def baselines(config: RunConfig) -> tuple[Method, ...]:
-    """What a run's students are held against: the teacher in one pass, and denoised as their targets are."""
+    """What a run's students are held against: the teacher in one pass, and denoised as their targets are.
+
+    No student has one of their names: of the first `RunConfig` says so, and a `Name` has no comma.
+    """
     targets = config.targets[config.reference_targets]
     views = ViewPlan(targets.views, targets.max_shift, config.seed)
-    one_pass = Method("teacher", config.seed, None, config.teacher.read_out)
-    denoised = Method(f"teacher, {targets.views} views", config.seed, None, config.teacher.read_out, views)
+    one_pass = Method(TEACHER, config.seed, None, config.teacher.read_out)
+    denoised = Method(f"{TEACHER}, {targets.views} views", config.seed, None, config.teacher.read_out, views)
     return (one_pass, denoised) if targets.views > 1 else (one_pass,)
 
 

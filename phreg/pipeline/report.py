@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from phreg.config import RunConfig
+from phreg.config import TEACHER, RunConfig
 from phreg.distill.result import StudentReport
 from phreg.evaluate import Evaluation
 from phreg.execution.targets import TargetsReport
@@ -68,7 +68,7 @@ def table(report: RunReport) -> list[Row]:
     made = report.targets.values()
     known = {"seconds": f"{sum(targets.seconds for targets in made):.1f}"}
     columns = _label_columns(report)
-    rows = [_row("teacher", report.teacher.metrics, columns, report.labelled, known)]
+    rows = [_row(TEACHER, report.teacher.metrics, columns, report.labelled, known)]
     denoised = [] if report.labelled is None else [method.name for method in report.labelled.methods[1:]]
     rows += [_row(name, {}, columns, report.labelled, {}) for name in denoised]
     for outcome in report.students:
