@@ -22,10 +22,6 @@ students:
   - &student {{name: registers, targets: denoised, learning_rate: 5e-4, epochs: 8, precision: bfloat16}}
   - {{<<: *student, name: raw-targets, targets: raw}}  # the same without denoising
 evaluation: {{images: 40, targets: denoised}}
-gate:  # a `value` student is far from `naclip` targets by nature, so the cosine to them is no rule here
-  rules:
-    - {{metric: shift_cosine_mean, against: teacher}}
-    - {{metric: shift_cosine_mean, against: champion}}
 labels:
   sets:
     - {{name: scenes, kind: folder, root: {world}/labelled}}

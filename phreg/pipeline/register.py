@@ -46,7 +46,8 @@ def register_student(
         entry = _register(registry, config, prepared, student, report, teacher, assessment)
 
     def verdict(champion: Entry | None) -> Verdict:
-        return _verdict(config, prepared, teacher, assessment.evaluation, champion)
+        as_teacher = load_student(f"{report.url}/model").read_out == config.teacher.read_out
+        return _verdict(config, prepared, teacher, assessment.evaluation, champion, as_teacher)
 
     decision = registry.decide(entry, config.gate.alias, verdict)
     return Registered(
@@ -61,14 +62,25 @@ def register_student(
 
 
 def _verdict(
-    config: RunConfig, prepared: Prepared, teacher: Evaluation, student: Evaluation, held: Entry | None
+    config: RunConfig,
+    prepared: Prepared,
+    teacher: Evaluation,
+    student: Evaluation,
+    held: Entry | None,
+    as_teacher: bool,
 ) -> Verdict:
     """Champion and student are compared on the same crops: an older champion is measured again on these."""
     champion = None
     if held is not None:
         same = held.record.benchmark == student.benchmark
         champion = held.metrics if same else _measured_anew(config, prepared, held)
-    return judge(config.gate.rules, student=student.metrics, teacher=teacher.metrics, champion=champion)
+    return judge(
+        config.gate.rules,
+        student=student.metrics,
+        teacher=teacher.metrics,
+        champion=champion,
+        as_teacher=as_teacher,
+    )
 
 
 def _measured_anew(config: RunConfig, prepared: Prepared, champion: Entry) -> dict[str, float]:

@@ -9,6 +9,8 @@ from phreg.types import HIGHER_IS_BETTER
 
 ROUNDING = 1e-12  # 0.9 - 0.8 is a little less than 0.1
 
+_OTHER_READ_OUT = "not held against the teacher's, whose features are taken by another read-out"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -29,16 +31,25 @@ def judge(
     student: Mapping[str, float],
     teacher: Mapping[str, float],
     champion: Mapping[str, float] | None,
+    as_teacher: bool = True,
 ) -> Verdict:
     """Hold a student's metrics against its teacher's and the champion's; every rule must pass.
 
     Better is in the metric's own direction (`HIGHER_IS_BETTER`), and an improvement of exactly the margin
     passes. Without a champion its rules pass. A metric that is absent or not finite, on either side,
     refuses. Metrics compare only if they were measured on the same images: see `Evaluation.benchmark`.
+
+    `as_teacher`: whether the student's features are taken by the teacher's read-out. If not (`value` learnt
+    from `naclip`), their cosines to the teacher's targets are lower by nature, and no rule.
     """
     if not rules:
         return Verdict(True, ("the gate has no rules",))
-    outcomes = [_apply(rule, student, teacher if rule.against == "teacher" else champion) for rule in rules]
+    outcomes = []
+    for rule in rules:
+        if rule.against == "teacher" and rule.metric.startswith("target_") and not as_teacher:
+            outcomes.append((True, f"{rule.metric}: {_OTHER_READ_OUT}"))
+        else:
+            outcomes.append(_apply(rule, student, teacher if rule.against == "teacher" else champion))
     return Verdict(all(passed for passed, _ in outcomes), tuple(reason for _, reason in outcomes))
 
 

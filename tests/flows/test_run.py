@@ -168,6 +168,10 @@ def test_clip_on_s3_with_broken_images(tmp_path: Path, s3_folder: Folder) -> Non
     student = phreg.load_student((s3_folder / "run/registry/tiny/1").url)
     assert student.read_out == "value"
     assert student(torch.randn(1, 3, 64, 64)).shape == (1, 16, 8, 8)
+    registry = Registry(s3_folder / "run/registry")
+    decision = registry.decision(registry.entry("tiny", 1))
+    assert decision is not None
+    assert "target_cosine_p50: not held against the teacher's" in " ".join(decision.reasons)
     page = s3_folder.read("run/registry/tiny/1/report.html")
     assert f"report: {s3_folder.url_of('run/registry/tiny/1/report.html')}\n" in run.stdout
     assert page.count(b"<img ") == 5
