@@ -16,6 +16,7 @@ from phreg.config import RunConfig, StudentConfig, load_config
 from phreg.distill.result import StudentReport
 from phreg.errors import GenerationError, PhregError, TrainingError
 from phreg.execution.cluster import connect
+from phreg.execution.room import unused_gpus
 from phreg.execution.targets import TargetsReport
 from phreg.pipeline.methods import Labelled, baselines, student_method
 from phreg.pipeline.prepare import Prepared
@@ -29,7 +30,7 @@ def run(config: str, overrides: Overrides | None = None) -> RunReport:
     """Images to registered students."""
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
-    with at_work(settings.ray_address):
+    with at_work(settings):
         made = make_all_targets(settings, prepared)
         finished, failures = distil_all(settings, prepared)
         report = _register(settings, prepared, made, finished, failures)
@@ -45,7 +46,7 @@ def targets(config: str, overrides: Overrides | None = None) -> dict[str, Target
     """Only the targets: fills the cache that students are distilled from."""
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
-    with at_work(settings.ray_address):
+    with at_work(settings):
         return make_all_targets(settings, prepared)
 
 
@@ -54,7 +55,7 @@ def distil(config: str, overrides: Overrides | None = None) -> list[StudentRepor
     """Only the students, from targets that are in the cache."""
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
-    with at_work(settings.ray_address):
+    with at_work(settings):
         finished, failures = distil_all(settings, prepared)
     _raise_failures(failures)
     return [report for _, report in finished]
@@ -65,7 +66,7 @@ def evaluate(config: str, overrides: Overrides | None = None) -> RunReport:
     """Measure, register and judge students that are finished; one that is not is trained first."""
     settings = load_config(config, overrides or [])
     prepared = tasks.prepare_run(settings)
-    with at_work(settings.ray_address):
+    with at_work(settings):
         finished, failures = distil_all(settings, prepared)
         report = _register(settings, prepared, {}, finished, failures)
     artifacts.publish(report)
@@ -74,10 +75,12 @@ def evaluate(config: str, overrides: Overrides | None = None) -> RunReport:
 
 
 @contextmanager
-def at_work(ray_address: str | None) -> Iterator[None]:
+def at_work(config: RunConfig) -> Iterator[None]:
     """Connected to Ray for as long as the work takes, whatever becomes of the worker, unless it cancels."""
     outlive_worker()
-    with cancellable(), connect(ray_address), under_way():
+    with cancellable(), connect(config.ray_address), under_way():
+        for words in unused_gpus(config):
+            get_run_logger().warning(words)
         yield
 
 
