@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from phreg.cache.catalog import Cache
 from phreg.cache.parallel import in_parallel
 from phreg.cache.records import CommitRecord
-from phreg.errors import CorruptTargetsError, ObjectNotFoundError
+from phreg.errors import CorruptTargetsError, ObjectNotFoundError, SpecMismatchError
 from phreg.storage import Folder, StoredObject
 
 DAY = 24 * 3600.0
@@ -22,13 +22,15 @@ class GcReport:
     """Garbage found: removed (or, on a dry run, to be removed) and left for being too young.
 
     Attempts are `<spec digest>/data/<shard>-<attempt>`. `unreadable` names the commit records that are
-    damaged; whatever belongs to their shards was kept.
+    damaged; whatever belongs to their shards was kept. `newer` says of which specs all was kept, because a
+    newer phreg works on them: what is garbage there we cannot know.
     """
 
     removed: tuple[str, ...] = ()
     bytes: int = 0
     kept_young: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    newer: tuple[str, ...] = ()
 
     def __add__(self, other: "GcReport") -> "GcReport":
         return GcReport(
@@ -36,6 +38,7 @@ class GcReport:
             self.bytes + other.bytes,
             self.kept_young + other.kept_young,
             self.unreadable + other.unreadable,
+            self.newer + other.newer,
         )
 
 
@@ -55,7 +58,10 @@ def collect_garbage(
 
 def _collect(cache: Folder, digest: str, oldest_kept: float, dry_run: bool) -> GcReport:
     attempts = _attempts((cache / digest).list("data"))
-    named, unreadable = _named_attempts(cache / digest)
+    try:
+        named, unreadable = _named_attempts(cache / digest)
+    except SpecMismatchError as error:
+        return GcReport(newer=(str(error),))
     report = GcReport(unreadable=tuple(f"{digest}/shards/{shard}.json" for shard in unreadable))
     for attempt, objects in attempts.items():
         if attempt in named or attempt[: -_ATTEMPT_DIGITS - 1] in unreadable:
@@ -84,7 +90,7 @@ def _is_committed(store: Folder, attempt: str) -> bool:
         record = CommitRecord.from_json(store.read(path), shard, store.url_of(path))
     except ObjectNotFoundError:
         return False
-    except CorruptTargetsError:
+    except (CorruptTargetsError, SpecMismatchError):
         return True
     return record.folder == f"data/{attempt}"
 
@@ -98,7 +104,8 @@ def _attempts(objects: list[StoredObject]) -> dict[str, list[StoredObject]]:
 
 
 def _named_attempts(store: Folder) -> tuple[set[str], list[str]]:
-    """The attempts that commit records name, and the shards whose record cannot be read."""
+    """The attempts that commit records name, and the shards whose record cannot be read. Raises
+    `SpecMismatchError` for a record of a newer phreg."""
     names = [name.removesuffix(".json") for name in store.children("shards") if name.endswith(".json")]
 
     def attempt_of(name: str) -> str | None:

@@ -3,16 +3,17 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, StringConstraints, ValidationError
 
 from phreg.cache.rows import TargetRows
-from phreg.errors import CacheError, CorruptTargetsError
+from phreg.errors import CacheError, CorruptTargetsError, SpecMismatchError
 from phreg.fingerprint import digest_bytes
 from phreg.sealed import seal, unseal
 from phreg.types import Quarantined
 
+FORMAT_VERSION = 1
 MAX_NAME_BYTES = 220  # with the attempt it must fit a file system's 255
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ObjectPath = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")]
@@ -77,9 +78,12 @@ class CommitRecord(BaseModel):
 
     @classmethod
     def from_json(cls, data: Json, shard: str, url: str) -> Self:
-        """Raises `CorruptTargetsError` unless this is a whole record of this shard."""
+        """Raises `CorruptTargetsError` unless this is a whole record of this shard, and
+        `SpecMismatchError` if it is a whole one of a later format, which no one here may touch."""
         try:
-            record = cls.model_validate(unseal(data))
+            fields = unseal(data)
+            _refuse_later(fields, url)
+            record = cls.model_validate(fields)
         except ValidationError as error:
             detail = error.errors()[0]
             where = ".".join(str(part) for part in detail["loc"])
@@ -109,6 +113,17 @@ def make_anew(record_url: str) -> str:
         f"remove the commit record {record_url} (`phreg cache verify CACHE --heal` does it for all damaged "
         "ones), then run again: this shard alone is made anew"
     )
+
+
+def _refuse_later(fields: Mapping[str, Any], url: str) -> None:
+    version = fields.get("format_version")
+    if type(version) is int and version > FORMAT_VERSION:
+        raise SpecMismatchError(
+            f"The commit record {url} was written by a newer phreg",
+            expected=f"a record of format {FORMAT_VERSION}",
+            found=f"one of format {version}",
+            remedy="read it with the newer phreg that wrote it; it was left as it is",
+        )
 
 
 def _corrupt_record(url: str, found: str) -> CorruptTargetsError:

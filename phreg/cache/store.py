@@ -22,6 +22,7 @@ from phreg.errors import (
     MissingTargetsError,
     NonFiniteError,
     ObjectNotFoundError,
+    SpecMismatchError,
     StorageError,
     hide_credentials,
 )
@@ -86,7 +87,8 @@ class TargetStore:
         return [name.removesuffix(".json") for name in names if name.endswith(".json")]
 
     def record(self, name: str) -> CommitRecord | None:
-        """A shard's commit record, if it has one. Raises `CorruptTargetsError`."""
+        """A shard's commit record, if it has one. Raises `CorruptTargetsError`, and `SpecMismatchError` for a
+        newer phreg's."""
         path = _record_path(name)
         try:
             data = self.folder.read(path)
@@ -180,11 +182,13 @@ class TargetStore:
 
     def discard_damaged(self, name: str, attempt: str | None) -> bool:
         """Discard what was found damaged: this attempt, or a record that cannot be read (None). False if
-        the shard was made anew, or discarded, since."""
+        the shard was made anew, be it by a newer phreg, or discarded, since."""
         try:
             record = self.record(name)
         except CorruptTargetsError:
             there = None
+        except SpecMismatchError:
+            return False
         else:
             if record is None:
                 return False

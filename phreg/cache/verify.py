@@ -12,7 +12,7 @@ from phreg.cache.records import CommitRecord
 from phreg.cache.rows import TargetRows
 from phreg.cache.spec import TargetSpec
 from phreg.cache.store import TargetStore
-from phreg.errors import CorruptTargetsError, PhregError
+from phreg.errors import CorruptTargetsError, PhregError, SpecMismatchError
 from phreg.seeding import derive_rng
 
 Recompute = Callable[[str, list[tuple[str, int]]], Float[Tensor, "k P C"]]
@@ -32,8 +32,8 @@ class VerifyReport:
     """What `verify` found. `problems` are (shard, problem); none of them and all is well.
 
     `damaged` are the shards whose stored targets are wrong, each with the attempt that was read (None: its
-    record could not be), as `TargetStore.discard_damaged` takes them; a shard that is missing, or that the
-    teacher could not read, is a problem but no damage.
+    record could not be), as `TargetStore.discard_damaged` takes them; a shard that is missing, a newer
+    phreg's, or one that the teacher could not read, is a problem but no damage.
     `worst_cosine` (over patches) and `worst_relative_error` (over rows) are of the `sampled` rows that
     were recomputed.
     """
@@ -98,6 +98,9 @@ def _committed(store: TargetStore, names: Sequence[str], report: VerifyReport) -
             record = store.record(name)
         except CorruptTargetsError as error:
             report.add_damage(name, str(error), None)
+            continue
+        except SpecMismatchError as error:  # a newer phreg's: no damage
+            report.add(name, str(error))
             continue
         if record is None:
             report.add(name, "no committed targets; `phreg run` makes what is missing")

@@ -88,7 +88,7 @@ def list_quarantined(options: argparse.Namespace) -> int:
         for shard in shards:
             try:
                 record = store.record(shard)
-            except CorruptTargetsError as error:
+            except (CorruptTargetsError, SpecMismatchError) as error:
                 damaged = _name_damaged(store.digest, error)
                 continue
             for key, reason in record.quarantined if record else ():
@@ -162,4 +162,6 @@ def collect(options: argparse.Namespace) -> int:
     )
     for record in report.unreadable:
         print(f"damaged record, its shard's data was kept: {record}", file=sys.stderr)
-    return 1 if report.unreadable else 0
+    for problem in report.newer:
+        print(f"{problem}\n  all of its spec was kept", file=sys.stderr)
+    return 1 if report.unreadable or report.newer else 0
