@@ -1,15 +1,14 @@
 """The report page's section on labelled sets: scores, and label maps before and after."""
 
-import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
 from phreg.config import RunConfig
 from phreg.datasets import LabelledImage, LabelledSet, open_set
-from phreg.errors import DataError
+from phreg.errors import DataError, NonFiniteError
 from phreg.fingerprint import digest_json
 from phreg.label_config import SetColumn
 from phreg.page import Cell, Panel, PictureGroup, Section, Table, label_map_png, photo, swatches
@@ -23,6 +22,7 @@ from phreg.pipeline.columns import (
 )
 from phreg.pipeline.methods import Labelled, Method
 from phreg.pipeline.prepare import Prepared
+from phreg.segment import Segmenter
 from phreg.segment.whole_set import titles
 from phreg.storage import Folder
 
@@ -82,38 +82,35 @@ def _table(scores: Mapping[str, Scores]) -> Table:
 
 def _pictures(config: RunConfig, column: SetColumn, methods: Sequence[Method]) -> tuple[PictureGroup, ...]:
     labelled, device = open_set(column), device_of(config)
-    images = _first_readable(labelled, config.evaluation.figures)
     folder = Folder(config.output) / "labels"
-    maps: dict[str, list[UInt8[np.ndarray, "H W"]]] = {}
-    for method in methods:
-        backbone = method.load(config).to(device)
-        predict = segmenter(column, backbone, method.views, config, folder, device).predict
-        with torch.no_grad():
-            maps[method.name] = [predict(item.image) for item in images]
-    return tuple(
-        _group(labelled, item, {name: drawn[i] for name, drawn in maps.items()})
-        for i, item in enumerate(images)
-    )
+    predictors = {
+        method.name: segmenter(column, method.load(config).to(device), method.views, config, folder, device)
+        for method in methods
+    }
+    return tuple(islice(_groups(labelled, predictors), config.evaluation.figures))
 
 
-def _first_readable(labelled: LabelledSet, count: int) -> list[LabelledImage]:
-    found: list[LabelledImage] = []
+def _groups(labelled: LabelledSet, predictors: Mapping[str, Segmenter]) -> Iterator[PictureGroup]:
+    """One by one those of all images that can be read and that no method refuses: no other is scored."""
     for index in range(len(labelled)):
-        if len(found) == count:
-            break
-        with contextlib.suppress(DataError):
-            found.append(labelled[index])
-    return found
+        try:
+            item = labelled[index]
+            maps = {name: predictor.predict(item.image) for name, predictor in predictors.items()}
+        except (DataError, NonFiniteError):
+            continue
+        yield _group(labelled, item, maps)
 
 
 def _group(
     labelled: LabelledSet, item: LabelledImage, maps: Mapping[str, UInt8[np.ndarray, "H W"]]
 ) -> PictureGroup:
     names = titles(labelled.classes)
-    shown = dict(maps) if item.labels is None else {"truth": item.labels} | dict(maps)
+    shown = [*maps.items()] if item.labels is None else [("truth", item.labels), *maps.items()]
     panels = [Panel("image", photo(item.image), f"The image {item.key}", wide=True)]
     panels += [
-        Panel(name, label_map_png(drawn, names), f"Label map of {item.key}: {name}", wide=name == "truth")
-        for name, drawn in shown.items()
+        Panel(
+            name, label_map_png(drawn, names), f"Label map of {item.key}: {name}", wide=drawn is item.labels
+        )
+        for name, drawn in shown
     ]
-    return PictureGroup(item.key, tuple(panels), swatches=swatches(names, *shown.values()))
+    return PictureGroup(item.key, tuple(panels), swatches=swatches(names, *(drawn for _, drawn in shown)))
