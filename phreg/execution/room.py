@@ -1,6 +1,7 @@
 """Is the cluster large enough for what is asked of it? Ray itself would wait for ever."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import ray
@@ -51,12 +52,12 @@ class Room:
         return min(int(node.get(name, 0) / each + 1e-9) for name, each in self._resources.items())
 
     def _too_small(self, nodes: list[dict[str, float]]) -> ConfigError:
-        kinds = sorted({resource_words(node) for node in nodes})
+        kinds = Counter(resource_words(node) for node in nodes)
         after = f" after {self._patience:g} s" if self._patience else ""
         return ConfigError(
             f"The cluster has no room for {self._what}{after}",
             expected=f"{self._count} x {resource_words(self._resources)}, each on one node",
-            found=f"{len(nodes)} nodes, with {'; '.join(kinds)}",
+            found="nodes of " + "; ".join(f"{count} x {kind}" for kind, count in sorted(kinds.items())),
             remedy=f"ask for less ({self._option}), or add nodes",
         )
 
