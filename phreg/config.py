@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PositiveInt,
@@ -27,6 +28,18 @@ MAX_GRID = 1000
 TEACHER = "teacher"
 """Name of the teacher's row beside the students'."""
 Encoding = Literal["float32", "float16", "bfloat16", "int8"]
+
+
+def _one_at_most(gpus: float) -> float:
+    if not 0 <= gpus <= 1:
+        raise ValueError(
+            f"expected 0 to 1, found {gpus:g}: each actor or worker uses one GPU, or a share of one; "
+            "to use more GPUs, let there be more of them (generation.max_actors, training.workers)"
+        )
+    return gpus
+
+
+Gpus = Annotated[float, AfterValidator(_one_at_most)]
 
 
 class TeacherConfig(Section):
@@ -93,7 +106,7 @@ class GenerationConfig(Section):
 
     min_actors: PositiveInt = Field(1, description="actors without which the run does not go on")
     max_actors: PositiveInt = Field(1, description="actors the run grows to as the cluster allows")
-    gpus_per_actor: float = Field(0, ge=0, description="0 runs the teacher on CPU")
+    gpus_per_actor: Gpus = Field(0, description="up to 1; 0 runs the teacher on CPU")
     cpus_per_actor: PositiveFloat = 1
     images_per_forward: PositiveInt = Field(
         8, description="crops (with all views) a forward pass; CPU: always 1"
@@ -115,7 +128,7 @@ class TrainingConfig(Section):
     """How Ray Train runs a student. Of it, `workers` and `shuffle_shards` change the loss curve."""
 
     workers: PositiveInt = Field(1, description="data-parallel workers")
-    gpus_per_worker: float = Field(0, ge=0, description="0 trains on CPU")
+    gpus_per_worker: Gpus = Field(0, description="up to 1; 0 trains on CPU")
     cpus_per_worker: PositiveFloat = 1
     shuffle_shards: PositiveInt = Field(4, description="shards a worker holds and shuffles together")
     checkpoint_every: PositiveInt = Field(200, description="steps between checkpoints")

@@ -35,6 +35,16 @@ def test_papers_choices_are_the_defaults() -> None:
     assert student.unlock == ("registers", "pos_embed", "patch_embed", "last_block")
 
 
+@pytest.mark.parametrize("field", ["generation.gpus_per_actor", "training.gpus_per_worker"])
+def test_an_actor_or_worker_uses_one_gpu_or_a_share_of_one(field: str) -> None:
+    section, name = field.split(".")
+    for good in (0, 0.25, 1):
+        assert getattr(getattr(parse_config(minimal() | {section: {name: good}}), section), name) == good
+    for bad in (1.5, 2, -1):
+        with pytest.raises(ConfigError, match=rf"{field}: expected 0 to 1, found {bad}\b.*one GPU"):
+            parse_config(minimal() | {section: {name: bad}})
+
+
 def test_folders_default_to_the_output() -> None:
     config = parse_config(minimal() | {"output": "s3://bucket/run/"})
     assert config.cache_url == "s3://bucket/run/cache"
