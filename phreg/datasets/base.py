@@ -28,11 +28,13 @@ class LabelledSet(ABC):
         name: of the set, for tables.
         classes: the names of each class, in index order, the first its title. Empty for depth sets.
         background: index of the class that stands for everything unnamed, if the set has one.
+        has_depth: whether every image has its depth.
     """
 
     name: str
     classes: tuple[tuple[str, ...], ...]
     background: int | None = None
+    has_depth: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...

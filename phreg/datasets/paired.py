@@ -43,6 +43,7 @@ class PairedSet(LabelledSet):
         read_mask: Callable[[Path], np.ndarray] = read_index_mask,
     ) -> None:
         self.name, self.classes, self.background = name, classes, background
+        self.has_depth = all(pair.depth is not None for pair in pairs)
         self._pairs, self._label_map, self._read_mask = tuple(pairs), label_map, read_mask
 
     def __len__(self) -> int:

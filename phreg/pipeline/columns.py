@@ -4,14 +4,12 @@ Functions here run where the network runs; what they measure is stored under a d
 """
 
 from collections.abc import Iterable, Sized
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from phreg.config import RunConfig
 from phreg.datasets import open_set
-from phreg.errors import ConfigError
 from phreg.label_config import Column, LabelledSetConfig, ProbeColumn, SetColumn
 from phreg.models import Backbone
 from phreg.models.text import TextTower, load_text
@@ -66,41 +64,10 @@ def labelled_sets(column: Column) -> list[LabelledSetConfig]:
     return [column] if isinstance(column, SetColumn) else [column.train, column.test]
 
 
-def is_present(column: Column) -> bool:
-    """Whether the folders of its sets exist. What is in them is checked when they are opened."""
-    return all(Path(item.root).exists() for item in labelled_sets(column))
-
-
-def columns_present(config: RunConfig, teacher: Backbone) -> tuple[tuple[Column, ...], tuple[str, ...]]:
-    """A run's columns whose sets are there, checked; and the names of those that are not.
-
-    Raises `ConfigError` or `DataError` for a set that is there but not in its layout, and for a text tower
-    of another width than the features.
-    """
-    columns: list[Column] = [*config.labels.sets, *config.labels.probes]
-    present = tuple(column for column in columns if is_present(column))
-    for column in present:
-        for item in labelled_sets(column):
-            open_set(item)
-    if any(isinstance(column, SetColumn) for column in present):
-        _check_text(text_tower(config), teacher)
-    return present, tuple(column.name for column in columns if column not in present)
-
-
 def text_tower(config: RunConfig) -> TextTower:
     if config.labels.text is not None:
         return load_text(config.labels.text)
     return load_text(config.teacher.model, config.teacher.checkpoint)
-
-
-def _check_text(text: TextTower, teacher: Backbone) -> None:
-    if text.out_dim != teacher.out_dim:
-        raise ConfigError(
-            "Open-vocabulary segmentation needs features in the space of the text tower",
-            expected=f"a text tower of width {teacher.out_dim}, as the teacher's features",
-            found=f"{text.out_dim}",
-            remedy="give the text model that belongs to the teacher",
-        )
 
 
 def measure_column(

@@ -13,7 +13,7 @@ from phreg.generate import target_spec
 from phreg.label_config import Column
 from phreg.models import Backbone, Student, add_registers, is_clip_like, load_teacher
 from phreg.models.architecture import base_architecture, check_stock, vit_arguments
-from phreg.pipeline.columns import columns_present
+from phreg.pipeline.columns_present import columns_present
 from phreg.storage import Folder
 
 

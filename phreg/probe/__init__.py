@@ -6,12 +6,13 @@ prediction, no flips, no augmentation, all of which would mean new features.
 """
 
 from phreg.probe.data import ProbeData
-from phreg.probe.depth import probe_depth, score_depth, train_depth_probe
+from phreg.probe.depth import check_have_depth, probe_depth, score_depth, train_depth_probe
 from phreg.probe.depth_scores import DepthScores
-from phreg.probe.extract import extract_features
+from phreg.probe.extract import extract_features, input_sides
 from phreg.probe.heads import DepthHead, LinearHead
 from phreg.probe.segmentation import (
     SegmentationProbeScores,
+    check_same_classes,
     probe_segmentation,
     score_segmentation,
     train_segmentation_probe,
@@ -23,7 +24,10 @@ __all__ = [
     "LinearHead",
     "ProbeData",
     "SegmentationProbeScores",
+    "check_have_depth",
+    "check_same_classes",
     "extract_features",
+    "input_sides",
     "probe_depth",
     "probe_segmentation",
     "score_depth",

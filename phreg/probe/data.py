@@ -57,10 +57,15 @@ class ProbeData:
         found = [item for item in items if item is not None]
         if len(found) < len(items) or not items:
             without = next((key for key, item in zip(self.keys, items, strict=True) if item is None), None)
-            raise DataError(
-                f"The set {self.name} cannot be probed for {what}",
-                expected=f"{what} for each image",
-                found="no images" if without is None else f"none for {without!r}",
-                remedy="use a set that has them, or another probe",
-            )
+            raise not_all_have(what, self.name, "no images" if without is None else f"none for {without!r}")
         return found
+
+
+def not_all_have(what: str, set_name: str, found: str) -> DataError:
+    """Of a set whose images lack what a probe learns."""
+    return DataError(
+        f"The set {set_name} cannot be probed for {what}",
+        expected=f"{what} for each image",
+        found=found,
+        remedy="use a set that has them, or another probe",
+    )

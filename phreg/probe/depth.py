@@ -7,7 +7,7 @@ import torch
 from phreg.datasets.base import LabelledSet
 from phreg.label_config import ProbeConfig
 from phreg.models import Backbone
-from phreg.probe.data import ProbeData
+from phreg.probe.data import ProbeData, not_all_have
 from phreg.probe.depth_scores import DepthScores, mean_scores, measure_depth
 from phreg.probe.eigen import counted_depths
 from phreg.probe.extract import extract_features
@@ -53,7 +53,11 @@ def probe_depth(
     views: Views | None = None,
     on_progress: OnProgress | None = None,
 ) -> DepthScores:
-    """Features of both sets, a head trained on the first, its scores on the second."""
+    """Features of both sets, a head trained on the first, its scores on the second.
+
+    Raises `DataError` if one of them has no depth.
+    """
+    check_have_depth(train_set, test_set)
     extract = partial(
         extract_features, backbone, size=config.image_size, folder=folder, device=device, views=views
     )
@@ -62,3 +66,10 @@ def probe_depth(
     head = train_depth_probe(train, config, device, stage(on_progress, "training"))
     scores = score_depth(head, test)
     return scores.model_copy(update={"skipped": train.skipped + test.skipped})
+
+
+def check_have_depth(*labelled_sets: LabelledSet) -> None:
+    """Raises `DataError` for a set without depth."""
+    for labelled_set in labelled_sets:
+        if not labelled_set.has_depth:
+            raise not_all_have("depth", labelled_set.name, "a set without any")

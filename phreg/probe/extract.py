@@ -55,8 +55,7 @@ def extract_features(
     are not finite in half precision, are skipped and named. Raises `ModelError` for a size that the patch
     does not divide, `DataError` if no image can be used.
     """
-    sides = backbone.image_size if size is None else (size, size)
-    check_divides(sides, backbone.patch_size)
+    sides = input_sides(backbone, size)
     grid = (sides[0] // backbone.patch_size, sides[1] // backbone.patch_size)
     maker = FeatureMaker(backbone, folder, device, views)
     keep = partial(_reduced_depth, labelled_set.name, grid) if reduce_depths else _whole
@@ -69,6 +68,13 @@ def extract_features(
         if on_progress is not None:
             on_progress(end, len(labelled_set))
     return gathered.finish(labelled_set.name, maker.forward_passes)
+
+
+def input_sides(backbone: Backbone, size: int | None) -> tuple[int, int]:
+    """(height, width) that images are resized to. Raises `ModelError` if the patch does not divide them."""
+    sides = backbone.image_size if size is None else (size, size)
+    check_divides(sides, backbone.patch_size)
+    return sides
 
 
 def resized(image: UInt8[np.ndarray, "H W 3"], sides: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:

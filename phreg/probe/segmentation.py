@@ -84,7 +84,7 @@ def probe_segmentation(
 
     Raises `DataError` if the sets do not have the same classes.
     """
-    _check_same_classes(train_set, test_set)
+    check_same_classes(train_set, test_set)
     extract = partial(
         extract_features, backbone, size=config.image_size, folder=folder, device=device, views=views
     )
@@ -96,7 +96,8 @@ def probe_segmentation(
     return scores.model_copy(update={"skipped": train.skipped + test.skipped})
 
 
-def _check_same_classes(train_set: LabelledSet, test_set: LabelledSet) -> None:
+def check_same_classes(train_set: LabelledSet, test_set: LabelledSet) -> None:
+    """Raises `DataError` unless both sets have the same classes, and some."""
     titles = [[names[0] for names in labelled_set.classes] for labelled_set in (train_set, test_set)]
     if titles[0] != titles[1] or not titles[0]:
         raise DataError(

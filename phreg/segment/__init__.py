@@ -1,7 +1,8 @@
 """Open-vocabulary segmentation: dense features and class names to label maps, and their scores."""
 
-from phreg.segment.class_names import ClassEmbeddings, class_embeddings
+from phreg.segment.class_names import ClassEmbeddings, check_nameable, class_embeddings
 from phreg.segment.features import ViewPlan
+from phreg.segment.geometry import check_windows
 from phreg.segment.pamr import pamr
 from phreg.segment.segmenter import Segmenter
 from phreg.segment.whole_set import SegmentationScores, segment_set
@@ -11,6 +12,8 @@ __all__ = [
     "SegmentationScores",
     "Segmenter",
     "ViewPlan",
+    "check_nameable",
+    "check_windows",
     "class_embeddings",
     "pamr",
     "segment_set",

@@ -46,7 +46,7 @@ def class_embeddings(
 
     Raises `ConfigError` for a class without a name, `NonFiniteError`.
     """
-    _check(classes, templates)
+    check_nameable(classes, templates)
     names = [name for of_class in classes for name in of_class]
     owner = torch.tensor([index for index, of_class in enumerate(classes) for _ in of_class])
     prompts = [[template(name) for template in templates] for name in names]
@@ -66,7 +66,8 @@ def _embed(text: TextTower, prompts: list[list[str]]) -> Float[Tensor, "names C"
     return F.normalize(features.unflatten(0, (len(prompts), -1)).mean(1), dim=-1).cpu()
 
 
-def _check(classes: Sequence[Sequence[str]], templates: Sequence[Template]) -> None:
+def check_nameable(classes: Sequence[Sequence[str]], templates: Sequence[Template] = TEMPLATES) -> None:
+    """Raises `ConfigError` for a class without a name, or no class at all."""
     if not classes or not templates:
         raise ConfigError("There is nothing to embed", expected="at least one class and one template")
     for index, names in enumerate(classes):

@@ -1,13 +1,14 @@
 import csv
 import io
+import shutil
 
 import pytest
 import yaml
 
 from phreg.config import RunConfig, parse_config
-from phreg.errors import ConfigError
+from phreg.errors import ConfigError, PhregError
 from phreg.label_config import SetColumn
-from phreg.pipeline.columns import is_present
+from phreg.pipeline.columns_present import is_present
 from phreg.pipeline.page_labels import _table as scores_table
 from phreg.pipeline.prepare import prepare
 from phreg.pipeline.table import Table, as_csv, check_columns, markdown, records
@@ -129,6 +130,35 @@ def test_a_labelled_set_in_no_layout_starts_nothing(tmp_path) -> None:
     config = run_config(tmp_path, [{"name": "a", "kind": "ade20k", "root": str(tmp_path / "labelled")}])
     with pytest.raises(ConfigError, match="labelled"):
         prepare(config)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "said"),
+    [
+        ("sets", {"segmentation": {"window": 20}}, "patches of 8"),
+        ("sets", {"segmentation": {"window": 16, "stride": 24}}, "Windows leave gaps"),
+        ("sets", {"split": "depths"}, "nothing to embed"),
+        ("probes", {"probe": {"image_size": 60}}, "patches of 8"),
+        ("probes", {"test": {"split": "other"}}, "same classes"),
+        ("probes", {"train": {"split": "depths"}, "test": {"split": "depths"}}, "same classes"),
+        ("probes", {"task": "depth", "test": {"split": "other"}}, "cannot be probed for depth"),
+    ],
+)
+def test_settings_that_cannot_be_measured_start_nothing(tmp_path, part, change, said) -> None:
+    for split in ("scenes", "other", "depths"):
+        write_label_folder(Folder(str(tmp_path / split)), 0, range(1), 32)
+    shutil.rmtree(tmp_path / "other" / "depth")
+    (tmp_path / "other" / "classes.txt").write_text("sky\n")
+    shutil.rmtree(tmp_path / "depths" / "labels")
+    here = {"kind": "folder", "root": str(tmp_path), "split": "scenes"}
+    column = {"name": "col", **here} if part == "sets" else {
+        "name": "col", "task": "segmentation", "train": here, "test": here
+    }  # fmt: skip
+    for key, value in change.items():
+        column[key] = here | value if key in ("train", "test") else value
+    run = run_config(tmp_path, []).model_dump() | {"labels": {part: [column]}}
+    with pytest.raises(PhregError, match=f"(?s)col cannot be measured.*{said}"):
+        prepare(parse_config(run))
 
 
 def test_text_and_features_must_share_a_space(tmp_path) -> None:

@@ -121,6 +121,8 @@ def test_a_set_without_depth_is_refused() -> None:
 class DrawnSet(MemorySet):
     """Frames of NYU's size, made when asked for; knows which of its depth maps are held at all."""
 
+    has_depth = True
+
     def __init__(self, images: int) -> None:
         super().__init__([DataError("not drawn")] * images, name="nyu_depth")
         self.given: list[weakref.ref[np.ndarray]] = []

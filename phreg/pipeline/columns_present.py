@@ -1,0 +1,62 @@
+"""The labelled columns that are there, checked against the teacher before anything starts."""
+
+from pathlib import Path
+
+from phreg.config import RunConfig
+from phreg.datasets import LabelledSet, open_set
+from phreg.errors import ConfigError, DataError, ModelError
+from phreg.label_config import Column, SetColumn
+from phreg.models import Backbone
+from phreg.models.text import TextTower
+from phreg.pipeline.columns import labelled_sets, text_tower
+from phreg.probe import check_have_depth, check_same_classes, input_sides
+from phreg.segment import check_nameable, check_windows
+
+
+def columns_present(config: RunConfig, teacher: Backbone) -> tuple[tuple[Column, ...], tuple[str, ...]]:
+    """A run's columns whose sets are there, checked; and the names of those that are not.
+
+    Raises `ConfigError`, `ModelError` or `DataError` for a set that is there but not in its layout or not
+    labelled as its column needs, for sizes that do not fit the teacher's patches, and for a text tower of
+    another width than the features.
+    """
+    columns: list[Column] = [*config.labels.sets, *config.labels.probes]
+    present = tuple(column for column in columns if is_present(column))
+    for column in present:
+        sets = [open_set(item) for item in labelled_sets(column)]
+        try:
+            _check_column(column, sets, teacher)
+        except (ConfigError, DataError, ModelError) as error:
+            problem = f"{column.name} cannot be measured: {error.problem}"
+            raise type(error)(problem, error.expected, error.found, error.remedy) from None
+    if any(isinstance(column, SetColumn) for column in present):
+        _check_text(text_tower(config), teacher)
+    return present, tuple(column.name for column in columns if column not in present)
+
+
+def is_present(column: Column) -> bool:
+    """Whether the folders of its sets exist. What is in them is checked when they are opened."""
+    return all(Path(item.root).exists() for item in labelled_sets(column))
+
+
+def _check_column(column: Column, sets: list[LabelledSet], teacher: Backbone) -> None:
+    """What measuring itself checks, with images not yet read. Students have the teacher's patches."""
+    if isinstance(column, SetColumn):
+        check_nameable(sets[0].classes)
+        check_windows(column.segmentation, teacher.patch_size)
+        return
+    input_sides(teacher, column.probe.image_size)
+    if column.task == "segmentation":
+        check_same_classes(*sets)
+    else:
+        check_have_depth(*sets)
+
+
+def _check_text(text: TextTower, teacher: Backbone) -> None:
+    if text.out_dim != teacher.out_dim:
+        raise ConfigError(
+            "Open-vocabulary segmentation needs features in the space of the text tower",
+            expected=f"a text tower of width {teacher.out_dim}, as the teacher's features",
+            found=f"{text.out_dim}",
+            remedy="give the text model that belongs to the teacher",
+        )
