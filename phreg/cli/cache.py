@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from phreg.cli.options import add_command, human_bytes, plain, print_table, progress
+from phreg.cli.options import add_command, duration, human_bytes, non_negative, plain, print_table, progress
 from phreg.errors import hide_credentials
 
 
@@ -29,7 +29,9 @@ def add(commands: Any) -> None:
     parser.add_argument("cache", metavar="CACHE", help="URL of the cache")
     parser.add_argument("spec", metavar="SPEC", nargs="*", help="digests or unique prefixes; default: all")
     parser.add_argument("--config", help="config of a run: checks coverage, and recomputes with its teacher")
-    parser.add_argument("--samples", type=int, default=0, help="random targets to recompute; needs --config")
+    parser.add_argument(
+        "--samples", type=non_negative, default=0, help="random targets to recompute; needs --config"
+    )
     parser.add_argument("--seed", type=int, default=0, help="which random targets")
     parser.add_argument(
         "--heal", action="store_true", help="remove the records of damaged shards: the next run remakes them"
@@ -39,7 +41,7 @@ def add(commands: Any) -> None:
         "phreg cache gc runs/demo/cache --grace-hours 24 --dry-run",
     )  # fmt: skip
     parser.add_argument("cache", metavar="CACHE", help="URL of the cache")
-    parser.add_argument("--grace-hours", type=float, default=24.0, help="leave younger objects alone (24)")
+    parser.add_argument("--grace-hours", type=duration, default=24.0, help="leave younger objects alone (24)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would go")
 
 

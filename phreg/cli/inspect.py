@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from phreg.cli.options import add_command, print_table, progress
+from phreg.cli.options import add_command, positive, print_table, progress
 
 
 def add(commands: Any) -> None:
@@ -16,11 +16,11 @@ def add(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="timm/NAME, open_clip/NAME:TAG or local-dir:PATH")
     parser.add_argument("images", metavar="IMAGES", nargs="+", help="image files or URLs")
     parser.add_argument("--checkpoint", help="URL of weights, instead of a download")
-    parser.add_argument("--image-size", type=int, help="pixels; default: the model's")
+    parser.add_argument("--image-size", type=positive, help="pixels; default: the model's")
     parser.add_argument(
         "--read-out", default="standard", help="standard, value, csa, naclip or qq (standard)"
     )
-    parser.add_argument("--views", type=int, default=10, help="views of the denoised reference (10)")
+    parser.add_argument("--views", type=positive, default=10, help="views of the denoised reference (10)")
     parser.add_argument("--figure", default="inspection.png", help="where the figure goes (inspection.png)")
 
 

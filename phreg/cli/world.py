@@ -1,6 +1,7 @@
 """`phreg world`."""
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from phreg.cli.options import add_command, progress
@@ -9,6 +10,7 @@ from phreg.fingerprint import canonical_json
 from phreg.storage import Folder
 
 RECORD = "world.json"
+MOST_SCENES, LARGEST_SIDE = 10_000_000, 4096
 SETTINGS = ("train", "per_shard", "labelled", "size", "seed")
 
 
@@ -18,10 +20,14 @@ def add(commands: Any) -> None:
         "phreg world runs/world --train 1000 --labelled 200",
     )  # fmt: skip
     parser.add_argument("output", help="folder or URL to write to")
-    parser.add_argument("--train", type=_count, default=1000, help="scenes in shards (1000)")
-    parser.add_argument("--per-shard", type=_count, default=100, help="scenes a shard (100)")
-    parser.add_argument("--labelled", type=_count, default=200, help="other scenes, with labels (200)")
-    parser.add_argument("--size", type=_count, default=128, help="pixels of a scene's side (128)")
+    parser.add_argument("--train", type=_up_to(MOST_SCENES), default=1000, help="scenes in shards (1000)")
+    parser.add_argument("--per-shard", type=_up_to(MOST_SCENES), default=100, help="scenes a shard (100)")
+    parser.add_argument(
+        "--labelled", type=_up_to(MOST_SCENES), default=200, help="other scenes, with labels (200)"
+    )
+    parser.add_argument(
+        "--size", type=_up_to(LARGEST_SIDE), default=128, help="pixels of a scene's side (128)"
+    )
     parser.add_argument(
         "--seed", type=int, default=0, help="of the world (0); of 1 and 2 the small CLIP saw scenes"
     )
@@ -62,8 +68,13 @@ def _claim(folder: Folder, settings: dict[str, int]) -> None:
     raise ConfigError(problem, "an empty folder, or one of the same world", remedy="give another folder")
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 10_000_000:
-        raise argparse.ArgumentTypeError(f"expected 1 to 10 million, found {value}")
-    return value
+def _up_to(most: int) -> Callable[[str], int]:
+    """The type of an argument that is a whole number from 1 to `most`."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if not 1 <= value <= most:
+            raise argparse.ArgumentTypeError(f"expected 1 to {most:,}, found {value}")
+        return value
+
+    return number

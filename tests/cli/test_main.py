@@ -23,6 +23,32 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     assert f"phreg {command} " in capsys.readouterr().out.partition("example:")[2]
 
 
+@pytest.mark.parametrize("bad", ["-1", "nan", "x", "-0.5", "inf"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["cache", "gc", "a", "--grace-hours"],
+        ["cache", "verify", "a", "--config", "c", "--samples"],
+        ["inspect", "timm/vit", "a.jpg", "--image-size"],
+        ["inspect", "timm/vit", "a.jpg", "--views"],
+        ["pack", "a", "b", "--samples-per-shard"],
+        *(["world", "a", option] for option in ("--train", "--per-shard", "--labelled", "--size")),
+    ],
+)
+def test_numbers_out_of_range_are_bad_usage(
+    arguments: list[str], bad: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        build_parser().parse_args([*arguments[:-1], f"{arguments[-1]}={bad}"])
+    assert caught.value.code == USAGE
+    assert arguments[-1] in capsys.readouterr().err
+
+
+def test_a_scene_of_a_hundred_thousand_pixels_is_refused() -> None:
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["world", "a", "--size", "100000"])
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["no-such"], ["cache"], ["run"], ["pack", "a", "b", "--samples-per-shard", "0"]]
 )

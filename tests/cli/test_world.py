@@ -24,7 +24,7 @@ def test_world_writes_shards_and_other_scenes_with_labels(tmp_path: Path, capsys
 def test_world_of_nothing_is_bad_usage(tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["world", str(tmp_path), "--train", "0"])
-    assert "1 to 10 million" in capsys.readouterr().err
+    assert "1 to 10,000,000" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
 
 
