@@ -4,6 +4,8 @@ Functions here run where the network runs; what they measure is stored under a d
 """
 
 from collections.abc import Iterable, Sized
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -70,13 +72,29 @@ def text_tower(config: RunConfig) -> TextTower:
     return load_text(config.teacher.model, config.teacher.checkpoint)
 
 
-def measure_column(
-    column: Column, backbone: Backbone, views: ViewPlan | None, config: RunConfig, folder: Folder, device: str
-) -> Scores:
-    """The measures of one method on one column; class embeddings and features are kept in `folder`."""
+@dataclass(frozen=True)
+class Bench:
+    """What columns are measured with, made anew by every task: files of weights may change between two."""
+
+    config: RunConfig
+    device: str
+
+    @cached_property
+    def text(self) -> TextTower:
+        """Loaded when it is first asked for, to where the networks run."""
+        return text_tower(self.config).to(self.device)
+
+    @cached_property
+    def folder(self) -> Folder:
+        """Keeps scores, class embeddings and features."""
+        return Folder(self.config.output) / "labels"
+
+
+def measure_column(column: Column, backbone: Backbone, views: ViewPlan | None, bench: Bench) -> Scores:
+    """The measures of one method on one column."""
     if isinstance(column, SetColumn):
-        return _segmentation(column, segmenter(column, backbone, views, config, folder, device))
-    return _probe(column, backbone, views, folder, device)
+        return _segmentation(column, segmenter(column, backbone, views, bench))
+    return _probe(column, backbone, views, bench)
 
 
 def _segmentation(column: SetColumn, predictor: Segmenter) -> Scores:
@@ -86,29 +104,21 @@ def _segmentation(column: SetColumn, predictor: Segmenter) -> Scores:
     return measures | _skipped(found.skipped) | classes
 
 
-def segmenter(
-    column: SetColumn,
-    backbone: Backbone,
-    views: ViewPlan | None,
-    config: RunConfig,
-    folder: Folder,
-    device: str,
-) -> Segmenter:
-    """Of one method for one set; class embeddings are kept in `folder`."""
+def segmenter(column: SetColumn, backbone: Backbone, views: ViewPlan | None, bench: Bench) -> Segmenter:
+    """Of one method for one set."""
     labelled = open_set(column)
-    names = class_embeddings(text_tower(config), labelled.classes, folder=folder)
+    names = class_embeddings(bench.text, labelled.classes, folder=bench.folder)
     classes, background = len(labelled.classes), labelled.background
-    return Segmenter(backbone, *names, classes, column.segmentation, background, views, device)
+    return Segmenter(backbone, *names, classes, column.segmentation, background, views, bench.device)
 
 
-def _probe(
-    column: ProbeColumn, backbone: Backbone, views: ViewPlan | None, folder: Folder, device: str
-) -> Scores:
+def _probe(column: ProbeColumn, backbone: Backbone, views: ViewPlan | None, bench: Bench) -> Scores:
     size = column.probe.image_size
     grid = backbone.grid_size if size is None else (size // backbone.patch_size,) * 2
     drawn = None if views is None else sample_views(grid, views.count, views.max_shift, views.seed)
     sets: tuple[Any, ...] = (open_set(column.train), open_set(column.test))
-    arguments: tuple[Any, ...] = (backbone, *sets, column.probe, folder / "features", device, drawn)
+    kept = bench.folder / "features"
+    arguments: tuple[Any, ...] = (backbone, *sets, column.probe, kept, bench.device, drawn)
     if column.task == "segmentation":
         scores = probe_segmentation(*arguments)
         measures = {"mIoU": 100 * scores.mean_iou, "pixel accuracy": 100 * scores.pixel_accuracy}

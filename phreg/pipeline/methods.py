@@ -16,13 +16,13 @@ from phreg.label_config import Column, LabelledSetConfig, ProbeColumn
 from phreg.models import Backbone, load_student, load_teacher
 from phreg.pipeline.assess import device_of, on_cluster, reference_store
 from phreg.pipeline.columns import (
+    Bench,
     Scores,
     in_order,
     labelled_sets,
     measure_column,
     store_scores,
     stored_scores,
-    text_tower,
 )
 from phreg.pipeline.prepare import Prepared
 from phreg.segment import ViewPlan
@@ -94,20 +94,19 @@ def measure(config: RunConfig, prepared: Prepared, method: Method, *, label_free
 
 def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: bool) -> Scores:
     """In a worker."""
-    device = device_of(config)
+    bench = Bench(config, device_of(config))
     found: Scores = {}
-    backbone = method.load(config).to(device)
-    folder = Folder(config.output) / "labels"
+    backbone = method.load(config).to(bench.device)
     for column in prepared.columns:
         column = _with_seed(column, method.seed)
-        digest = _digest(config, method, backbone, column)
-        scores = stored_scores(folder, digest)
+        digest = _digest(bench, method, backbone, column)
+        scores = stored_scores(bench.folder, digest)
         if scores is None:
-            scores = measure_column(column, backbone, method.views, config, folder, device)
-            store_scores(folder, digest, scores)
+            scores = measure_column(column, backbone, method.views, bench)
+            store_scores(bench.folder, digest, scores)
         found |= {f"{column.name} {measure}": value for measure, value in in_order(scores)}
     if label_free and method.views is None:
-        found |= _label_free(config, prepared, backbone, device)
+        found |= _label_free(config, prepared, backbone, bench.device)
     return found
 
 
@@ -126,7 +125,7 @@ def _with_seed(column: Column, seed: int) -> Column:
     return column
 
 
-def _digest(config: RunConfig, method: Method, backbone: Backbone, column: Column) -> str:
+def _digest(bench: Bench, method: Method, backbone: Backbone, column: Column) -> str:
     """Identity of a method's scores on a column."""
     fields: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -134,7 +133,7 @@ def _digest(config: RunConfig, method: Method, backbone: Backbone, column: Colum
         "views": None if method.views is None else vars(method.views),
         "column": column.model_dump(mode="json", exclude=_PLACES),
         "sets": [_content(item) for item in labelled_sets(column)],
-        "text": None if isinstance(column, ProbeColumn) else text_tower(config).digest,
+        "text": None if isinstance(column, ProbeColumn) else bench.text.digest,
     }
     return digest_json(fields)
 

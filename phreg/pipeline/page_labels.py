@@ -14,6 +14,7 @@ from phreg.label_config import SetColumn
 from phreg.page import Cell, Panel, PictureGroup, Section, Table, label_map_png, photo, swatches
 from phreg.pipeline.assess import device_of
 from phreg.pipeline.columns import (
+    Bench,
     Scores,
     is_count,
     is_higher_better,
@@ -24,7 +25,6 @@ from phreg.pipeline.methods import Labelled, Method
 from phreg.pipeline.prepare import Prepared
 from phreg.segment import Segmenter
 from phreg.segment.whole_set import titles
-from phreg.storage import Folder
 
 FORMAT_VERSION = 1  # raise it when the same scores and models would be shown otherwise
 READING = (
@@ -81,10 +81,9 @@ def _table(scores: Mapping[str, Scores]) -> Table:
 
 
 def _pictures(config: RunConfig, column: SetColumn, methods: Sequence[Method]) -> tuple[PictureGroup, ...]:
-    labelled, device = open_set(column), device_of(config)
-    folder = Folder(config.output) / "labels"
+    labelled, bench = open_set(column), Bench(config, device_of(config))
     predictors = {
-        method.name: segmenter(column, method.load(config).to(device), method.views, config, folder, device)
+        method.name: segmenter(column, method.load(config).to(bench.device), method.views, bench)
         for method in methods
     }
     return tuple(islice(_groups(labelled, predictors), config.evaluation.figures))

@@ -1,8 +1,13 @@
 """Measuring a method on labelled sets, as a worker does it: what is left out, stored, and measured again."""
 
-import pytest
+from typing import Any
 
-from phreg.pipeline import methods
+import pytest
+import safetensors.torch
+
+from phreg.models.text import TextTower
+from phreg.pipeline import columns, methods
+from phreg.pipeline.methods import measure
 from tests.pipeline.conftest import LabelledWorld
 
 
@@ -26,3 +31,29 @@ def test_what_left_images_out_is_measured_again(
     assert not mended.get("scenes skipped")
     monkeypatch.setattr(methods, "measure_column", lambda *_: pytest.fail("measured again"))
     assert labelled_world.measured() == mended
+
+
+def test_a_text_tower_is_loaded_once_a_measuring_where_the_network_is(
+    labelled_world: LabelledWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, moved = labelled_world.prepared, []
+    monkeypatch.setattr(TextTower, "to", lambda tower, device: moved.append((tower.digest, device)) or tower)
+    loaded = count_calls(monkeypatch, columns, "load_text")
+    first = measure(labelled_world.config, prepared, labelled_world.teacher)
+    assert len(loaded) == len(moved) == 1
+    weights = labelled_world.folder / "clip" / "open_clip_model.safetensors"
+    state = safetensors.torch.load_file(weights)
+    safetensors.torch.save_file({**state, "text_projection": -state["text_projection"]}, weights)
+    other = measure(labelled_world.config, prepared, labelled_world.teacher)
+    assert len(loaded) == 2
+    assert [device for _, device in moved] == ["cpu"] * 2
+    assert moved[0][0] != moved[1][0]
+    assert other["scenes mIoU"] != first["scenes mIoU"]
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[tuple]:
+    """The arguments of each call of a module's function from now on."""
+    calls: list[tuple] = []
+    function = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *args: calls.append(args) or function(*args))
+    return calls
