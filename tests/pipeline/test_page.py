@@ -191,3 +191,13 @@ def test_only_what_the_student_does_better_is_stressed() -> None:
     assert best == [True, False, False]
     alone = measures_table(student, {})
     assert not any(isinstance(cell, Cell) and cell.best for row in alone.rows for cell in row)
+
+
+def test_cosines_to_another_read_out_s_targets_are_not_compared() -> None:
+    student = {"shift_cosine_mean": 0.9, "target_cosine_p50": 0.7}
+    teacher = {"shift_cosine_mean": 0.8, "target_cosine_p50": 0.6}
+    table = measures_table(student, teacher, as_teacher=False)
+    best = [isinstance(row[2], Cell) and row[2].best for row in table.rows]
+    assert best == [True, False]
+    assert "another read-out" in table.caption
+    assert "another read-out" not in measures_table(student, teacher).caption
