@@ -18,7 +18,8 @@ from phreg.errors import GenerationError, PhregError, TrainingError
 from phreg.execution.cluster import connect
 from phreg.execution.room import unused_gpus
 from phreg.execution.targets import TargetsReport
-from phreg.pipeline.methods import Labelled, baselines, student_method
+from phreg.pipeline.columns import Scores
+from phreg.pipeline.methods import Labelled, Method, baselines, student_method
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.report import RunReport, StudentOutcome, reuse_lines
 
@@ -133,7 +134,7 @@ def _register(
 ) -> RunReport:
     teacher = tasks.evaluate_teacher(config, prepared)
     try:
-        beside = _baselines(config, prepared)
+        beside = _baselines(config, prepared, failures)
     except PhregError as error:  # the students are registered all the same
         beside, failures["labelled sets"] = None, str(error)
     outcomes = []
@@ -148,7 +149,7 @@ def _register(
         try:
             if beside is not None:
                 method = student_method(report, config.seed)
-                labelled = beside.add(method, tasks.measure(config, prepared, method))
+                labelled = beside.add(method, _scores(config, prepared, method, failures))
             page = tasks.report_page(config, prepared, registered, assessment, labelled)
         except PhregError as error:
             failures[student.name] = f"registered, but without its report page: {error}"
@@ -156,14 +157,21 @@ def _register(
     return RunReport(config.name, made, teacher, tuple(outcomes), failures, beside)
 
 
-def _baselines(config: RunConfig, prepared: Prepared) -> Labelled | None:
+def _baselines(config: RunConfig, prepared: Prepared, failures: dict[str, str]) -> Labelled | None:
     """The teacher's scores on the labelled sets, if there are any."""
     if not prepared.columns:
         return None
     labelled = Labelled((), {})
     for method in baselines(config):
-        labelled = labelled.add(method, tasks.measure(config, prepared, method))
+        labelled = labelled.add(method, _scores(config, prepared, method, failures))
     return labelled
+
+
+def _scores(config: RunConfig, prepared: Prepared, method: Method, failures: dict[str, str]) -> Scores:
+    """A method's scores; columns without any are added to the failures."""
+    measured = tasks.measure(config, prepared, method)
+    failures.update({f"{method.name} on {name}": reason for name, reason in measured.failures.items()})
+    return measured.scores
 
 
 def _targets_row(name: str, report: TargetsReport) -> dict[str, str]:
@@ -185,7 +193,7 @@ def _raise_failures(failures: dict[str, str]) -> None:
         lines = "".join(f"\n    {name}: {reason}" for name, reason in failures.items())
         with under_way():
             raise TrainingError(
-                f"{len(failures)} students could not be finished; the others are registered",
+                f"{len(failures)} parts could not be finished; the others are",
                 found=lines,
                 remedy="mend what is named, then run the same command again",
             )

@@ -37,7 +37,7 @@ def table(config: str, overrides: list[str] | None = None) -> Table:
 def _all_scores(
     settings: TableConfig, prepared: dict[int, Prepared]
 ) -> tuple[dict[str, list[Scores]], dict[str, str]]:
-    """A seed after the other; a row that fails keeps no other from being measured."""
+    """A seed after the other; a row or cell that fails keeps no other from being measured."""
     names = [row.name for row in settings.teacher_rows] + [row.name for row in settings.run.students]
     scores: dict[str, list[Scores]] = {name: [] for name in names}
     failures: dict[str, str] = {}
@@ -49,9 +49,13 @@ def _all_scores(
             scores[name].append({})  # a place for each seed, whatever fails
         for method in methods:
             try:
-                scores[method.name][-1] = tasks.measure(run, places, method, settings.label_free)
+                measured = tasks.measure(run, places, method, settings.label_free)
             except PhregError as error:
                 failures[f"{method.name} (seed {seed})"] = str(error)
+                continue
+            scores[method.name][-1] = measured.scores
+            for name, reason in measured.failures.items():
+                failures[f"{method.name} on {name} (seed {seed})"] = reason
     return scores, failures
 
 

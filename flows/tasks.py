@@ -17,7 +17,6 @@ from phreg.evaluate import Evaluation
 from phreg.execution.failures import is_mistake
 from phreg.execution.targets import TargetsReport
 from phreg.pipeline import assess, methods, page, prepare, register, students, targets
-from phreg.pipeline.columns import Scores
 from phreg.pipeline.heal import on_sound_targets
 from phreg.pipeline.prepare import Prepared
 
@@ -121,5 +120,5 @@ def report_page(
 @_healing
 def measure(
     config: RunConfig, prepared: Prepared, method: methods.Method, label_free: bool = False
-) -> Scores:
+) -> methods.Measured:
     return methods.measure(config, prepared, method, label_free=label_free)

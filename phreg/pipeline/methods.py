@@ -8,9 +8,10 @@ import numpy as np
 from phreg.config import TEACHER, RunConfig
 from phreg.datasets import LabelledSet, open_set
 from phreg.distill.result import StudentReport
-from phreg.errors import DataError
+from phreg.errors import DataError, PhregError
 from phreg.evaluate import evaluate_model
 from phreg.evaluate.evaluation import model_identity
+from phreg.execution.failures import is_mistake
 from phreg.fingerprint import digest_bytes, digest_json
 from phreg.label_config import Column, LabelledSetConfig, ProbeColumn
 from phreg.models import Backbone, load_student, load_teacher
@@ -83,31 +84,50 @@ def student_method(report: StudentReport, seed: int) -> Method:
     return Method(report.name, seed, f"{report.url}/model")
 
 
-def measure(config: RunConfig, prepared: Prepared, method: Method, *, label_free: bool = False) -> Scores:
-    """A method's measures on the columns that are there, by "COLUMN MEASURE", as one Ray task.
+@dataclass(frozen=True)
+class Measured:
+    """A method's measures by "COLUMN MEASURE", and columns that could not be measured, with the reason."""
+
+    scores: Scores
+    failures: dict[str, str]
+
+
+def measure(config: RunConfig, prepared: Prepared, method: Method, *, label_free: bool = False) -> Measured:
+    """A method's measures on the columns that are there, as one Ray task.
 
     `label_free` adds the run's own measures, where the method is a single pass. What was measured before
-    is not measured again.
+    is not measured again. A column that fails keeps no other from being measured; what would pass on
+    another try, or once targets are made anew, is raised.
     """
     return on_cluster(config, _measure, config, prepared, method, label_free)
 
 
-def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: bool) -> Scores:
+def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: bool) -> Measured:
     """In a worker."""
     bench = Bench(config, device_of(config))
-    found: Scores = {}
     backbone = method.load(config).to(bench.device)
+    found = Measured({}, {})
     for column in prepared.columns:
-        column = _with_seed(column, method.seed)
-        digest = _digest(bench, method, backbone, column)
-        scores = stored_scores(bench.folder, digest)
-        if scores is None:
-            scores = measure_column(column, backbone, method.views, bench)
-            store_scores(bench.folder, digest, scores)
-        found |= {f"{column.name} {measure}": value for measure, value in in_order(scores)}
+        try:
+            scores = _on_column(bench, method, backbone, _with_seed(column, method.seed))
+        except PhregError as error:
+            if not is_mistake(error):
+                raise
+            found.failures[column.name] = str(error)
+        else:
+            found.scores.update({f"{column.name} {name}": value for name, value in in_order(scores)})
     if label_free and method.views is None:
-        found |= _label_free(config, prepared, backbone, bench.device)
+        found.scores.update(_label_free(config, prepared, backbone, bench.device))
     return found
+
+
+def _on_column(bench: Bench, method: Method, backbone: Backbone, column: Column) -> Scores:
+    digest = _digest(bench, method, backbone, column)
+    scores = stored_scores(bench.folder, digest)
+    if scores is None:
+        scores = measure_column(column, backbone, method.views, bench)
+        store_scores(bench.folder, digest, scores)
+    return scores
 
 
 def _label_free(config: RunConfig, prepared: Prepared, backbone: Backbone, device: str) -> Scores:

@@ -49,8 +49,9 @@ def label_inputs(config: RunConfig, labelled: Labelled) -> str:
 
 
 def draw_labels(config: RunConfig, prepared: Prepared, labelled: Labelled, inputs: str) -> Section:
-    """The section, with label maps of the first images of the first set that is segmented."""
+    """The section, with label maps of the first images of the first set that all methods segmented."""
     columns = [column for column in prepared.columns if isinstance(column, SetColumn)]
+    columns = [c for c in columns if all(f"{c.name} mIoU" in found for found in labelled.scores.values())]
     pictures = (
         _pictures(config, columns[0], labelled.methods) if columns and config.evaluation.figures else ()
     )

@@ -40,7 +40,8 @@ class StudentOutcome:
 class RunReport:
     """Everything a run reports.
 
-    `failures`: students that could not be finished, with the reason. `labelled`: the teacher's scores.
+    `failures`: students and labelled columns that could not be finished, with the reason.
+    `labelled`: the teacher's scores.
     """
 
     name: str

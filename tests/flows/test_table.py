@@ -1,6 +1,7 @@
 """`phreg table` as a user runs it: two seeds, a student, teacher rows, segmentation and probes."""
 
 import csv
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -83,6 +84,21 @@ def test_a_second_run_measures_nothing_again(finished: tuple) -> None:
     assert again.returncode == 0, again.stderr[-3000:]
     assert {file: file.stat().st_mtime_ns for file in scores.iterdir()} == before
     assert again.stdout.split("|", 1)[1] == first.stdout.split("|", 1)[1]
+
+
+def test_a_column_that_fails_is_named_and_the_others_are_shown(finished: tuple, tmp_path: Path) -> None:
+    path, _ = finished
+    shutil.copytree(path.parent / "scenes", tmp_path / "scenes")
+    for mask in (tmp_path / "scenes/test/labels").iterdir():
+        mask.write_bytes(b"no mask")
+    broken = f"run.labels.sets.0.root={tmp_path}/scenes"
+    run = phreg_command("table", str(path), "--set", broken, "name=broken", home=path.parent)
+    assert run.returncode == 1, run.stderr[-3000:]
+    assert "- vanilla on scenes (seed 1) failed: Nothing of scenes could be measured" in run.stdout
+    rows = list(csv.DictReader((path.parent / "run/tables/broken.csv").open()))
+    shown = {row["measure"] for row in rows if (row["method"], row["seed"]) == ("one", "1")}
+    assert {"labels mIoU", "depth RMSE", "outlier_rate"} <= shown
+    assert not any(name.startswith("scenes ") for name in shown)
 
 
 def test_a_bad_table_starts_nothing(finished: tuple, tmp_path: Path) -> None:

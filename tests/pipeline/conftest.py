@@ -35,7 +35,7 @@ class LabelledWorld:
         return sorted((self.folder / "scenes" / part / "images").iterdir())
 
     def measured(self) -> dict[str, float]:
-        return measure(self.config, self.prepared, self.teacher)
+        return measure(self.config, self.prepared, self.teacher).scores
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """Measuring a method on labelled sets, as a worker does it: what is left out, stored, and measured again."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import safetensors.torch
 
+from phreg.errors import DataError, PhregError, StorageError
 from phreg.models.text import TextTower
 from phreg.pipeline import columns, methods
 from phreg.pipeline.methods import measure
@@ -48,7 +50,7 @@ def test_a_text_tower_is_loaded_once_a_measuring_where_the_network_is(
     assert len(loaded) == 2
     assert [device for _, device in moved] == ["cpu"] * 2
     assert moved[0][0] != moved[1][0]
-    assert other["scenes mIoU"] != first["scenes mIoU"]
+    assert other.scores["scenes mIoU"] != first.scores["scenes mIoU"]
 
 
 def count_calls(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[tuple]:
@@ -57,3 +59,43 @@ def count_calls(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list
     function = getattr(module, name)
     monkeypatch.setattr(module, name, lambda *args: calls.append(args) or function(*args))
     return calls
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[PhregError], None]:
+    """Makes the measuring of the probe of classes fail."""
+
+    def fail_with(error: PhregError) -> None:
+        def measure_column(column: Any, *arguments: Any) -> dict[str, float]:
+            if column.name == "labels":
+                raise error
+            return columns.measure_column(column, *arguments)
+
+        monkeypatch.setattr(methods, "measure_column", measure_column)
+
+    return fail_with
+
+
+def test_a_column_that_fails_keeps_no_other_from_being_measured(
+    labelled_world: LabelledWorld, failing: Callable[[PhregError], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(DataError("no label counts"))
+    arguments = labelled_world.config, labelled_world.prepared, labelled_world.teacher
+    found = measure(*arguments)
+    assert found.failures == {"labels": "no label counts"}
+    assert {"scenes mIoU", "depth RMSE"} <= set(found.scores)
+    assert not any(name.startswith("labels ") for name in found.scores)
+    monkeypatch.setattr(methods, "measure_column", columns.measure_column)
+    again = count_calls(monkeypatch, methods, "measure_column")
+    mended = measure(*arguments)
+    assert [column.name for column, *_ in again] == ["labels"]
+    assert not mended.failures
+    assert mended.scores.items() >= found.scores.items()
+
+
+def test_what_may_pass_is_not_taken_for_a_failure_of_a_column(
+    labelled_world: LabelledWorld, failing: Callable[[PhregError], None]
+) -> None:
+    failing(StorageError("no answer"))
+    with pytest.raises(StorageError, match="no answer"):
+        labelled_world.measured()

@@ -18,3 +18,9 @@ def test_pictures_are_of_images_that_no_method_refuses(labelled_world: LabelledW
     drawn = draw_labels(labelled_world.config, labelled_world.prepared, labelled, "inputs")
     assert [group.title for group in drawn.pictures] == [last.stem]
     assert [panel.caption for panel in drawn.pictures[0].panels] == ["image", "truth", "teacher"]
+
+
+def test_a_set_that_a_method_could_not_segment_is_not_drawn(labelled_world: LabelledWorld) -> None:
+    labelled = Labelled((), {}).add(labelled_world.teacher, {"depth RMSE": 1.0})
+    drawn = draw_labels(labelled_world.config, labelled_world.prepared, labelled, "inputs")
+    assert not drawn.pictures
