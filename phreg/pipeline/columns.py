@@ -1,4 +1,4 @@
-"""The columns of a table: labelled sets that are there, and what is measured on them.
+"""The columns of a table: labelled sets, and what is measured on them.
 
 Functions here run where the network runs; what they measure is stored under a digest of all it depends on.
 """
