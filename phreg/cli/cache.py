@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from phreg.cli.options import add_command, duration, human_bytes, non_negative, plain, print_table, progress
-from phreg.errors import hide_credentials
+from phreg.errors import MissingTargetsError, hide_credentials
 
 
 def add(commands: Any) -> None:
@@ -45,11 +45,24 @@ def add(commands: Any) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would go")
 
 
-def list_specs(options: argparse.Namespace) -> int:
+def _open(options: argparse.Namespace) -> Any:
+    """The cache. A mistyped URL must not look like an empty one; the first thing in a cache is a spec."""
     from phreg.cache import open_cache
 
-    summaries = open_cache(options.cache).summaries()
-    print_table([_row(summary) for summary in summaries], f"no targets in {hide_credentials(options.cache)}")
+    cache = open_cache(options.cache)
+    if not cache.digests():
+        raise MissingTargetsError(
+            f"There is no target cache at {cache.folder.url}",
+            expected="a folder for each target spec, as `phreg run` makes them",
+            found="none",
+            remedy="check the URL: a run's cache is OUTPUT/cache, unless its config names another",
+        )
+    return cache
+
+
+def list_specs(options: argparse.Namespace) -> int:
+    summaries = _open(options).summaries()
+    print_table([_row(summary) for summary in summaries], "no targets")
     for summary in summaries:
         if summary.problem:
             print(f"{summary.digest[:12]}: {summary.problem}", file=sys.stderr)
@@ -75,10 +88,9 @@ def _row(summary: Any) -> dict[str, str]:
 
 
 def list_quarantined(options: argparse.Namespace) -> int:
-    from phreg.cache import open_cache
     from phreg.errors import CorruptTargetsError, SpecMismatchError
 
-    cache = open_cache(options.cache)
+    cache = _open(options)
     found = damaged = False
     for digest in [options.spec] if options.spec else cache.digests():
         try:
@@ -107,16 +119,14 @@ def _name_damaged(digest: str, error: Exception) -> bool:
 
 
 def verify(options: argparse.Namespace) -> int:
-    from phreg.cache import open_cache
     from phreg.errors import ConfigError, SpecMismatchError
     from phreg.pipeline.verify import verify_store
 
     if options.samples and not options.config:
         raise ConfigError("--samples needs --config", "the config whose teacher recomputes the targets")
-    cache = open_cache(options.cache)
-    digests = options.spec or cache.digests()
+    cache = _open(options)
     sound = True
-    for digest in digests:
+    for digest in options.spec or cache.digests():
         try:
             store = cache.store(digest)
         except SpecMismatchError as error:  # it hides no other
@@ -132,8 +142,6 @@ def verify(options: argparse.Namespace) -> int:
             done = "record removed; run the targets stage again to remake it"
             print(f"  {shard}: {done if removed else 'made anew, or its record removed, meanwhile'}")
         sound &= report.ok
-    if not digests:
-        print(f"no targets in {hide_credentials(options.cache)}")
     return 0 if sound else 1
 
 
@@ -152,10 +160,9 @@ def _print_report(digest: str, report: Any) -> None:
 
 def collect(options: argparse.Namespace) -> int:
     from phreg.cache import collect_garbage
-    from phreg.storage import Folder
 
     report = collect_garbage(
-        Folder(options.cache), grace_seconds=options.grace_hours * 3600, dry_run=options.dry_run
+        _open(options).folder, grace_seconds=options.grace_hours * 3600, dry_run=options.dry_run
     )
     verb = "would remove" if options.dry_run else "removed"
     print(

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from phreg.cli.options import add_command, human_bytes, positive, print_table
-from phreg.errors import hide_credentials
+from phreg.errors import RegistryError, hide_credentials
 from phreg.types import HIGHER_IS_BETTER
 
 
@@ -66,8 +66,21 @@ def _open(options: argparse.Namespace) -> Any:
     return Registry(Folder(options.registry))
 
 
-def list_entries(options: argparse.Namespace) -> int:
+def _open_existing(options: argparse.Namespace) -> Any:
+    """The same, where nothing is found in none and a mistyped URL must not look like that."""
     registry = _open(options)
+    if not registry.folder.children():
+        raise RegistryError(
+            f"There is no registry at {registry.folder.url}",
+            expected="a folder for each model, as `phreg run` makes them",
+            found="nothing",
+            remedy="check the URL: a run's registry is OUTPUT/registry, unless its config names another",
+        )
+    return registry
+
+
+def list_entries(options: argparse.Namespace) -> int:
+    registry = _open_existing(options)
     entries = registry.entries(options.model)
     aliases = {model: registry.aliases(model) for model in {entry.model for entry in entries}}
     rows = []
@@ -111,7 +124,7 @@ def verify(options: argparse.Namespace) -> int:
     from phreg.registry import verify as check
     from phreg.storage import Folder
 
-    registry = _open(options)
+    registry = _open_existing(options)
     output = options.output or registry.folder.url.rstrip("/").rpartition("/")[0]
     done = check(registry, Folder(output) / "students", options.model, options.heal)
     for damage in done.damages:

@@ -112,12 +112,32 @@ def test_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("place", ["none", "mistyped"])
+@pytest.mark.parametrize("action", ["list", "quarantined", "verify", "gc"])
+def test_a_cache_that_is_not_there_is_no_empty_one(
+    tmp_path: Path, place: str, action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mistyped" / "cache").mkdir(parents=True)
+    assert main(["cache", action, str(tmp_path / place)]) == USAGE
+    shown = capsys.readouterr()
+    assert f"There is no target cache at {tmp_path / place}\n" in shown.err
+    assert shown.out == ""
+
+
+@pytest.mark.parametrize("action", ["list", "verify"])
+def test_a_registry_that_is_not_there_is_no_empty_one(
+    tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["registry", action, str(tmp_path / "none")]) == USAGE
+    shown = capsys.readouterr()
+    assert f"There is no registry at {tmp_path / 'none'}\n" in shown.err
+    assert shown.out == ""
+
+
 def test_empty_places_are_said_to_be_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["cache", "list", str(tmp_path / "none")]) == 0
-    assert main(["registry", "list", str(tmp_path / "none")]) == 0
-    shown = capsys.readouterr().out
-    assert "no targets" in shown
-    assert "nothing is registered" in shown
+    (tmp_path / "model" / "1").mkdir(parents=True)
+    assert main(["registry", "list", str(tmp_path)]) == 0
+    assert "nothing is registered" in capsys.readouterr().out
 
 
 def test_registry_show_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,8 +46,10 @@ def test_what_is_damaged_hides_no_other(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_nothing_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["cache", "quarantined", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == ""
+    world = make_world(tmp_path)
+    assert main(["cache", "quarantined", world.cache.url]) == 0
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", f"no samples are quarantined in {world.cache.url}\n")
 
 
 def test_tables_show_hostile_text_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,7 +123,8 @@ def test_the_command_does_not_call_nothing_sound(
 ) -> None:
     assert main(["registry", "verify", local.folder.url, "dmeo"]) == 1
     assert "nothing is registered as dmeo" in capsys.readouterr().out
-    assert main(["registry", "verify", str(tmp_path / "none")]) == 1
+    (tmp_path / "empty" / "model").mkdir(parents=True)
+    assert main(["registry", "verify", str(tmp_path / "empty")]) == 1
     assert "nothing is registered in" in capsys.readouterr().out
     with pytest.raises(RegistryError):
         verify(local, local.folder, "../demo")
