@@ -1,6 +1,7 @@
 """The student at step 0, checked against the targets it is to learn from."""
 
 from phreg.cache import TargetSpec, TeacherIdentity
+from phreg.config import StudentConfig
 from phreg.distill.job import StudentJob
 from phreg.errors import TrainingError
 from phreg.fingerprint import canonical_json
@@ -18,8 +19,7 @@ def build_student(job: StudentJob, spec: TargetSpec) -> Student:
         job.teacher.model, job.teacher.checkpoint, image_size=spec.image_size, mean=spec.mean, std=spec.std
     )
     _check_same_teacher(job, spec, teacher)
-    read_out = job.student.read_out or ("value" if is_clip_like(teacher.vit) else "standard")
-    student = add_registers(teacher, job.student.registers, read_out, seed=job.student.seed)
+    student = new_student(teacher, job.student)
     if (student.out_dim, student.grid_size) != (spec.dim, tuple(spec.grid_size)):
         raise TrainingError(
             f"The student {job.student.name} cannot learn from these targets",
@@ -27,8 +27,18 @@ def build_student(job: StudentJob, spec: TargetSpec) -> Student:
             found=f"{student.out_dim} channels on a grid of {student.grid_size}",
             remedy="distil the model that made the targets",
         )
+    return student
+
+
+def new_student(teacher: Backbone, config: StudentConfig) -> Student:
+    """The teacher with registers, what the config unlocks unlocked. Raises `ModelError` for what cannot be.
+
+    Read-out, unless the config names one: the paper's, which for CLIP is the values themselves (MaskCLIP).
+    """
+    read_out = config.read_out or ("value" if is_clip_like(teacher.vit) else "standard")
+    student = add_registers(teacher, config.registers, read_out, config.seed)
     check_stock(student.vit, base_architecture(student.vit), vit_arguments(student.vit))
-    return student.unlock(job.student.unlock)
+    return student.unlock(config.unlock)
 
 
 def _check_same_teacher(job: StudentJob, spec: TargetSpec, teacher: Backbone) -> None:

@@ -13,9 +13,10 @@ from phreg.config import RunConfig, StudentConfig
 from phreg.data import count_samples, shard_name
 from phreg.distill.batches import BatchPlan
 from phreg.distill.result import finished_report
+from phreg.distill.student import new_student
 from phreg.errors import MissingTargetsError, ObjectNotFoundError
 from phreg.models import Backbone, load_teacher
-from phreg.pipeline.prepare import Prepared, check_student, shard_urls, target_specs
+from phreg.pipeline.prepare import Prepared, shard_urls, target_specs
 from phreg.pipeline.students import student_job
 from phreg.storage import Folder
 
@@ -131,7 +132,7 @@ def _plan_student(
         seed=student.seed,
     )
     seen = batches.total_steps * student.batch_size * config.training.workers
-    flops = seen * (1 + BACKWARD_COST) * flops_of(check_student(teacher, student))
+    flops = seen * (1 + BACKWARD_COST) * flops_of(new_student(teacher, student))
     return StudentPlan(student.name, batches.total_steps, seen, flops, _is_done(config, prepared, student))
 
 

@@ -3,16 +3,14 @@
 import contextlib
 from dataclasses import dataclass
 
-import torch
-
 from phreg.cache import TargetSpec, TargetStore
-from phreg.config import RunConfig, StudentConfig
+from phreg.config import RunConfig
 from phreg.data import count_samples, expand_urls, shard_name
+from phreg.distill.student import new_student
 from phreg.errors import ConfigError, ShardError
 from phreg.generate import target_spec
 from phreg.label_config import Column
-from phreg.models import Backbone, Student, add_registers, is_clip_like, load_teacher
-from phreg.models.architecture import base_architecture, check_stock, vit_arguments
+from phreg.models import Backbone, load_teacher
 from phreg.pipeline.columns_present import columns_present
 from phreg.storage import Folder
 
@@ -69,7 +67,7 @@ def prepare(config: RunConfig) -> Prepared:
         )
     teacher = load_teacher(config.teacher)
     for student in config.students:
-        check_student(teacher, student)
+        new_student(teacher, student)  # as it would be trained
     columns, absent = columns_present(config, teacher)
     specs = target_specs(config, teacher)
     cache = Folder(config.cache_url)
@@ -78,16 +76,3 @@ def prepare(config: RunConfig) -> Prepared:
     with contextlib.suppress(ShardError):  # a damaged shard is reported after the others were done
         count_samples(train[0])  # a wrong folder or bucket is found now
     return Prepared(train, validation, {name: spec.digest for name, spec in specs.items()}, columns, absent)
-
-
-def student_read_out(teacher: Backbone, student: StudentConfig) -> str:
-    """The paper's: the values themselves (MaskCLIP) for CLIP, the usual features for any other."""
-    return student.read_out or ("value" if is_clip_like(teacher.vit) else "standard")
-
-
-def check_student(teacher: Backbone, config: StudentConfig) -> Student:
-    """Build the student as it would be trained. Raises `ModelError` for what cannot be."""
-    with torch.no_grad():
-        student = add_registers(teacher, config.registers, student_read_out(teacher, config), config.seed)
-        check_stock(student.vit, base_architecture(student.vit), vit_arguments(student.vit))
-        return student.unlock(config.unlock)

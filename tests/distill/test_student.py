@@ -5,7 +5,7 @@ import pytest
 
 from phreg.cache import TargetSpec, TargetStore
 from phreg.distill.job import StudentJob
-from phreg.distill.student import build_student
+from phreg.distill.student import build_student, new_student
 from phreg.errors import ModelError, TrainingError
 from phreg.models import hub_files, load_backbone
 from phreg.storage import Folder
@@ -29,6 +29,19 @@ def test_read_out_registers_and_unlocking_follow_the_job(job: StudentJob) -> Non
     unlocked = {name for name, parameter in student.vit.named_parameters() if parameter.requires_grad}
     assert {"reg_token", "pos_embed", "patch_embed.proj.weight", "blocks.1.attn.qkv.weight"} <= unlocked
     assert not [name for name in unlocked if name.startswith("blocks.0")]
+
+
+def test_what_is_checked_before_a_run_is_what_is_trained(job: StudentJob) -> None:
+    spec = spec_of(job)
+    teacher = load_backbone(job.teacher.model, image_size=spec.image_size, mean=spec.mean, std=spec.std)
+    checked, trained = new_student(teacher, job.student), build_student(job, spec)
+    assert checked.read_out == trained.read_out
+    assert checked.weights_digest() == trained.weights_digest()
+    learning = [
+        {name for name, parameter in student.vit.named_parameters() if parameter.requires_grad}
+        for student in (checked, trained)
+    ]
+    assert learning[0] == learning[1]
 
 
 def test_the_same_seed_gives_the_same_student(job: StudentJob) -> None:

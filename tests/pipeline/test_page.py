@@ -13,6 +13,7 @@ from phreg.cli.main import main
 from phreg.config import RunConfig, load_config
 from phreg.distill.curve import CurvePoint, curve_to_jsonl
 from phreg.distill.result import StudentReport
+from phreg.distill.student import new_student
 from phreg.errors import DataError
 from phreg.generate import TargetGenerator
 from phreg.models import Backbone, hub_files, load_teacher
@@ -20,7 +21,7 @@ from phreg.page import Cell, Section, Table
 from phreg.pipeline import assess, page
 from phreg.pipeline.page import add_section, make_page, write_page
 from phreg.pipeline.page_content import measures_table
-from phreg.pipeline.prepare import Prepared, check_student, prepare
+from phreg.pipeline.prepare import Prepared, prepare
 from phreg.pipeline.register import Registered, register_student
 from phreg.registry import Entry, Registry
 from phreg.sealed import seal, unseal
@@ -71,7 +72,7 @@ def registered_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World
 
 
 def save_untrained(config: RunConfig, teacher: Backbone, folder: Folder) -> StudentReport:
-    for name, data in hub_files(check_student(teacher, config.students[0])).items():
+    for name, data in hub_files(new_student(teacher, config.students[0])).items():
         folder.write(f"model/{name}", data)
     points = [
         CurvePoint(step, step / 2, split, 0.5, 0.2, 0.7, 1e-4, None)
