@@ -193,7 +193,7 @@ def _raise_failures(failures: dict[str, str]) -> None:
         lines = "".join(f"\n    {name}: {reason}" for name, reason in failures.items())
         with under_way():
             raise TrainingError(
-                f"{len(failures)} parts could not be finished; the others are",
+                f"{len(failures)} parts of the run could not be finished; the others are done",
                 found=lines,
                 remedy="mend what is named, then run the same command again",
             )
