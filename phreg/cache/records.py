@@ -30,7 +30,11 @@ class ObjectDigest(NamedTuple):
 
 
 class CommitRecord(BaseModel):
-    """What one attempt wrote for one shard. `objects` are paths below `data/<shard>-<attempt>/`."""
+    """What one attempt wrote for one shard. `objects` are paths below `data/<shard>-<attempt>/`.
+
+    `source` is the `version_of` the shard when it was read, where its store told one: while it stays the
+    same, the content need not be read to know that it has `shard_digest`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,6 +48,7 @@ class CommitRecord(BaseModel):
     objects: dict[ObjectPath, ObjectDigest]
     data_digest: Sha256
     created: str
+    source: str | None = None
 
     @property
     def folder(self) -> str:
@@ -58,6 +63,7 @@ class CommitRecord(BaseModel):
         rows: TargetRows,
         quarantined: Sequence[Quarantined],
         objects: Mapping[str, Json],
+        source: str | None = None,
     ) -> Self:
         """The record of a new attempt that writes these objects."""
         return cls(
@@ -70,6 +76,7 @@ class CommitRecord(BaseModel):
             objects={path: ObjectDigest(len(data), digest_bytes(data)) for path, data in objects.items()},
             data_digest=rows.digest,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
+            source=source,
         )
 
     def to_json(self) -> Json:

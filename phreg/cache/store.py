@@ -120,9 +120,16 @@ class TargetStore:
         return record
 
     def commit(
-        self, name: str, shard_digest: str, rows: TargetRows, quarantined: Sequence[Quarantined] = ()
+        self,
+        name: str,
+        shard_digest: str,
+        rows: TargetRows,
+        quarantined: Sequence[Quarantined] = (),
+        source: str | None = None,
     ) -> CommitRecord:
         """Write a shard's targets and commit them. Of many writers one wins; all get the winner's record.
+
+        `source` as in `CommitRecord`.
 
         Raises `ContentMismatchError` if another content is committed under the name, `CacheError` if the
         rows do not fit the spec, `NonFiniteError` if they do not all decode to finite features (whoever
@@ -133,7 +140,7 @@ class TargetStore:
             return winner
         _check_finite(name, rows)
         objects = rows_to_objects(rows)
-        record = CommitRecord.of(name, shard_digest, rows, quarantined, objects)
+        record = CommitRecord.of(name, shard_digest, rows, quarantined, objects, source)
         attempt = self.folder / record.folder
         with self._room_given_back(record):
             in_parallel(lambda path: attempt.write(path, objects[path]), objects)

@@ -10,7 +10,7 @@ from threading import Lock
 import torch
 
 from phreg.cache import CommitRecord, TargetSpec, TargetStore
-from phreg.data import Shard, read_shard
+from phreg.data import Shard, read_shard, shard_name
 from phreg.errors import ConfigError, CorruptTargetsError, NonFiniteError
 from phreg.generate.crops import Crop, read_crops
 from phreg.generate.report import ShardReport, shard_report
@@ -18,6 +18,7 @@ from phreg.generate.rows import RowCollector
 from phreg.generate.spec import check_teacher
 from phreg.generate.teacher import compute_targets
 from phreg.models import Backbone
+from phreg.storage import version_of
 from phreg.types import Quarantined
 
 logger = logging.getLogger(__name__)
@@ -57,14 +58,18 @@ class TargetGenerator:
         then.
         """
         start = time.perf_counter()
-        shard = read_shard(url)
+        version = version_of(url)  # before it is read: what changes in between is noticed the next time
+        record, damage = self._sound_record(shard_name(url))
         self.steps += 1
-        record, damage = self._committed(shard)
+        if record is None or version is None or record.source != version:
+            shard = read_shard(url)
+            self.steps += 1
+            record = self._store.check_content(shard.name, shard.digest)
         reused, passes = record is not None, 0
         if record is None:
             collector, passes = self._compute(shard)
             quarantined = [*shard.quarantined, *collector.quarantined]
-            record = self._store.commit(shard.name, shard.digest, collector.rows(), quarantined)
+            record = self._store.commit(shard.name, shard.digest, collector.rows(), quarantined, version)
         return shard_report(
             record,
             url,
@@ -75,13 +80,13 @@ class TargetGenerator:
             damage=damage,
         )
 
-    def _committed(self, shard: Shard) -> tuple[CommitRecord | None, str]:
-        """The shard's commit record; if it was damaged, how, and the one that another run made since."""
+    def _sound_record(self, name: str) -> tuple[CommitRecord | None, str]:
+        """A shard's commit record; if it was damaged, how, and the one that another run made since."""
         try:
-            return self._store.check_content(shard.name, shard.digest), ""
+            return self._store.record(name), ""
         except CorruptTargetsError as error:
-            self._store.discard_damaged(shard.name, None)
-            return self._store.check_content(shard.name, shard.digest), str(error)
+            self._store.discard_damaged(name, None)
+            return self._store.record(name), str(error)
 
     def _compute(self, shard: Shard) -> tuple[RowCollector, int]:
         """Targets of all samples, and the number of views computed."""

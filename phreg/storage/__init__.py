@@ -6,6 +6,6 @@ others wrote) nor file systems (a forked child gets its own).
 """
 
 from phreg.storage.folder import Folder, StoredObject
-from phreg.storage.urls import glob_url, open_url, read_url
+from phreg.storage.urls import glob_url, open_url, read_url, version_of
 
-__all__ = ["Folder", "StoredObject", "glob_url", "open_url", "read_url"]
+__all__ = ["Folder", "StoredObject", "glob_url", "open_url", "read_url", "version_of"]

@@ -21,6 +21,18 @@ def open_url(url: str) -> Iterator[BinaryIO]:
         yield file
 
 
+def version_of(url: str) -> str | None:
+    """What changes whenever the object does, as its store tells without reading it: its size, and its ETag or
+    a file's number and time. None if the store tells nothing of the kind. Raises `ObjectNotFoundError`."""
+    if url.startswith(("http://", "https://")):  # many servers do not tell
+        return None
+    with explained("look at", url):
+        fs, path = open_fs(url)
+        info = fs.info(path)
+    tag = info.get("ETag") or info.get("etag") or (info.get("mtime") and f"{info['ino']} {info['mtime']}")
+    return f"{info['size']} {tag}" if tag else None
+
+
 def glob_url(pattern: str) -> list[str]:
     """URLs of the objects that match a glob (`*`, `?`, `[...]`), sorted; none where nothing matches."""
     with explained("list", pattern):

@@ -1,6 +1,7 @@
 """A shard to its committed targets, without a cluster."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from phreg.denoise import denoise
 from phreg.errors import ConfigError, ContentMismatchError, ObjectNotFoundError, ShardError, SpecMismatchError
 from phreg.generate import TargetGenerator, compute_targets, crops_of
 from phreg.models import load_backbone, load_teacher
-from phreg.storage import Folder
+from phreg.storage import Folder, read_url
 from phreg.views import Views
 from tests.generate.worlds import SIZE, World, make_world
 from tests.helpers import jpeg_bytes, make_image, tiny_dinov2, write_shard, write_tar
@@ -77,6 +78,34 @@ def test_a_committed_shard_is_reused_without_a_teacher(tmp_path: Path) -> None:
     assert reused.reused
     assert reused.forward_passes == 0
     assert (reused.images, reused.quarantined, reused.bytes) == (1, made.quarantined, made.bytes)
+
+
+def test_a_committed_shard_is_read_again_only_if_its_store_says_that_it_changed(
+    tmp_path: Path, s3_folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(tmp_path)
+    read: list[str] = []
+    monkeypatch.setattr(
+        "phreg.generate.generator.read_shard", lambda url: (read.append(url), read_shard(url))[1]
+    )
+    local = write_shard(tmp_path / "a.tar", 2)
+    s3_folder.write("b.tar", write_shard(tmp_path / "b.tar", 2, seed=1).read_bytes())
+    for url, put in (
+        (str(local), local.write_bytes),
+        (s3_folder.url_of("b.tar"), lambda data: s3_folder.write("b.tar", data)),
+    ):
+        generate = TargetGenerator(partial(load_teacher, world.teacher), world.store).generate
+        assert not generate(url).reused
+        assert generate(url).reused
+        assert read == [url]
+        data = read_url(url)
+        put(data)  # the same once more: S3's tag is of the content, a file's time is not
+        assert generate(url).reused
+        put(data[:600] + bytes([data[600] ^ 1]) + data[601:])  # in the first image
+        with pytest.raises(ContentMismatchError):
+            generate(url)
+        assert len(read) == (2 if url.startswith("s3:") else 3)
+        read.clear()
 
 
 def test_a_corrupt_image_is_quarantined_with_its_reason(tmp_path: Path) -> None:
