@@ -1,5 +1,6 @@
 """CLIP's image towers as timm ViTs: open_clip's models by name, and directories in open_clip's layout."""
 
+import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -63,7 +64,9 @@ def open_clip_model(name: str, checkpoint: str | None) -> tuple[str, str, dict[s
     schema = name.startswith(("hf-hub", "local-dir"))  # open_clip would download or read a path
     config = None if schema else open_clip.get_model_config(name)
     if config is None or "vision_cfg" not in config:
-        raise ModelError(f"open_clip has no model {name!r}", remedy="see open_clip.list_models()")
+        near = difflib.get_close_matches(name, open_clip.list_models(), 3)
+        remedy = f"did you mean {near}?" if near else "see open_clip.list_models()"
+        raise ModelError(f"open_clip has no model {name!r}", remedy=remedy)
     details = open_clip.get_pretrained_cfg(name, tag) or {} if tag else {}
     if tag and not details:
         tags = open_clip.list_pretrained_tags_by_model(name)

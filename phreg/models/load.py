@@ -1,13 +1,16 @@
 """Teachers by name: timm, open_clip, or a directory in timm's or in open_clip's hub layout."""
 
 import copy
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy.typing as npt
+import open_clip
 import timm
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+from timm.models import get_arch_pretrained_cfgs
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -78,16 +81,49 @@ def _named(name: str, checkpoint: str | None) -> tuple[VisionTransformer, Statis
         return tower_of_directory(name, checkpoint)
     if name.startswith("local-dir:"):
         return _from_directory(name.removeprefix("local-dir:"), checkpoint), None
-    raise ModelError(f"Cannot tell what model {name!r} is", expected=_FORMS)
+    raise ModelError(f"Cannot tell what model {name!r} is", _FORMS, remedy=_meant(name, _all_names()))
 
 
-def _from_timm(name: str, checkpoint: str | None) -> VisionTransformer:
+def _all_names() -> list[str]:
+    """What a name without its form, or with a slip in it, may have meant. Without timm's tags."""
+    by_name = [f"open_clip/{name}:{tag}" for name, tag in open_clip.list_pretrained()]
+    return [BUNDLED, *(f"timm/{name}" for name in timm.list_models(module="vision_transformer")), *by_name]
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """A remedy that names what is most like it, or nothing. Of timm's names without the tag."""
+    by_end = {full.partition("/")[2]: full for full in known} | {full: full for full in known}
+    stem, dot, tag = name.partition(".")
+    near = difflib.get_close_matches(name, by_end, 1, 0.8) or difflib.get_close_matches(stem, by_end, 1, 0.8)
+    if not near:
+        return ""
+    full = by_end[near[0]]
+    return f"did you mean {full}{dot + tag if full.startswith('timm/') else ''}?"
+
+
+def _check_timm_name(name: str) -> None:
+    """Raises `ModelError` for a name or tag that timm does not have, with those that it has."""
+    stem, _, tag = name.partition(".")
     if not timm.is_model(name):
-        near = timm.list_models(f"*{name.partition('.')[0]}*")[:3]
+        near = timm.list_models(f"*{stem}*")[:3] or difflib.get_close_matches(
+            stem, timm.list_models(), 3, 0.8
+        )
         raise ModelError(
             f"timm has no model {name!r}",
             remedy=f"did you mean {near}?" if near else "see timm.list_models()",
         )
+    tags = [full.partition(".")[2] for full in get_arch_pretrained_cfgs(stem)]
+    if tag and tag not in tags:
+        near = difflib.get_close_matches(tag, tags, 1)
+        raise ModelError(
+            f"timm has no weights {tag!r} for {stem}",
+            expected=f"one of {tags}" if any(tags) else "no tag: it has none",
+            remedy=f"did you mean timm/{stem}.{near[0]}?" if near else "",
+        )
+
+
+def _from_timm(name: str, checkpoint: str | None) -> VisionTransformer:
+    _check_timm_name(name)
     with torch.device("meta"):  # before any weights are downloaded
         kind = type(timm.create_model(name, pretrained=False))
     if not issubclass(kind, VisionTransformer):
