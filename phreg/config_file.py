@@ -28,7 +28,7 @@ def read_mapping(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, A
             raw = file.read(MAX_CONFIG_BYTES + 1)
     except StorageError as error:
         raise ConfigError(
-            f"Cannot read the config {path}", found=error.problem, remedy=error.remedy
+            f"Cannot read the config {path}", error.expected, error.found, error.remedy
         ) from error
     if len(raw) > MAX_CONFIG_BYTES:
         raise ConfigError(f"The config {path} is too large", f"at most {MAX_CONFIG_BYTES} bytes", "more")

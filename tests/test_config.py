@@ -161,6 +161,8 @@ def test_hostile_and_broken_yaml(text: str, message: str, tmp_path: Path) -> Non
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
         load_config(tmp_path / "nowhere.yaml")
+    with pytest.raises(ConfigError, match="found: a folder"):
+        load_config(tmp_path)
 
 
 def test_every_field_of_the_config_is_checked_not_coerced_silently() -> None:

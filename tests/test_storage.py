@@ -407,6 +407,44 @@ def test_an_unknown_protocol_is_an_error() -> None:
         Folder("nosuch://x/y").read("a")
 
 
+def test_a_store_whose_package_is_missing_names_it() -> None:
+    with pytest.raises(StorageError, match="pip install gcsfs"):
+        Folder("gs://bucket/work").read("a")
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3:///"])
+def test_a_url_without_a_bucket_says_so(url: str) -> None:
+    for use in (Folder(url).list, lambda: read_url(url)):
+        with pytest.raises(StorageError, match="names no bucket"):
+            use()
+
+
+def test_advice_on_local_paths_speaks_of_no_bucket(tmp_path: Path) -> None:
+    with pytest.raises(ObjectNotFoundError, match=r"what to do: check the path$") as caught:
+        read_url(str(tmp_path / "none"))
+    assert "bucket" not in str(caught.value)
+    with pytest.raises(ObjectNotFoundError, match="found: a folder"), open_url(str(tmp_path)):
+        pass
+
+
+def test_no_credentials_are_told_from_old_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    with pytest.raises(StorageError, match="no credentials were found: set AWS_ACCESS_KEY_ID"):
+        Folder("s3://bucket/work", {"endpoint_url": "http://127.0.0.1:1", "skip_instance_cache": True}).read(
+            "a"
+        )
+
+
+def test_an_endpoint_that_is_no_url_says_how_to_write_it() -> None:
+    options = {"key": "some-key", "secret": "some-secret", "endpoint_url": "127.0.0.1:1"}
+    with pytest.raises(StorageError, match="as http://HOST:PORT"):
+        Folder("s3://bucket/work", options).read("a")
+
+
 # Single objects
 
 

@@ -132,5 +132,5 @@ def _nothing_usable(skipped: Sequence[Quarantined]) -> DataError:
         f"None of {len(skipped)} images could be used",
         expected="at least one readable image",
         found="; ".join(f"{key}: {reason}" for key, reason in skipped[:3]),
-        remedy="give image files, not folders, in a format that `phreg pack` reads",
+        remedy="give image files, for instance FOLDER/*.jpg, in a format that `phreg pack` reads",
     )

@@ -26,6 +26,8 @@ _MEMORY = threading.RLock()  # fsspec's memory files are created in two steps: l
 def open_fs(url: str, options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
     """The file system, without a cache of listings, and the path in it."""
     s3 = url.partition("://")[0] in PROTOCOLS
+    if s3 and not url.partition("://")[2].strip("/"):
+        raise StorageError(f"The URL {url} names no bucket", "s3://BUCKET or s3://BUCKET/FOLDER", "none")
     settings = s3_options(options or {}) if s3 else {"use_listings_cache": False} | dict(options or {})
     try:
         fs, root = fsspec.core.url_to_fs(url, **settings)
@@ -34,10 +36,18 @@ def open_fs(url: str, options: Mapping[str, Any] | None = None) -> tuple[Any, st
             f"Cannot open {shown(url)}",
             expected="a local path or an fsspec URL such as s3://bucket/folder",
             found=redacted(f"{type(error).__name__}: {error}", options or {}).partition("\n")[0][:300],
+            remedy=_to_install(error),
         ) from None
     if s3:
         leave_retries_to_botocore(fs)
     return fs, str(root)
+
+
+def _to_install(error: Exception) -> str:
+    """The package that fsspec lacks, where the error names it as it is imported."""
+    package = getattr(error.__cause__, "name", None) if isinstance(error, ImportError) else None
+    named = package and package in str(error)
+    return f"pip install {package}, on a cluster on its nodes too" if named else ""
 
 
 def absolute_url(url: str) -> str:

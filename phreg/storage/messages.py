@@ -32,7 +32,7 @@ def explained(action: str, url: str, options: Mapping[str, Any] | None = None) -
         raise
     except Exception as error:
         if _is_missing(error, action):
-            raise _not_found(error, f"Cannot {action} {shown(url)}") from None
+            raise _not_found(error, f"Cannot {action} {shown(url)}", url) from None
         code = f" ({store_code(error)})" if store_code(error) else ""
         found = redacted(f"{type(error).__name__}{code}: {error}", options or {})[:300]
         kind = AccessDeniedError if _is_denied(error) else StorageError
@@ -51,14 +51,22 @@ def _is_denied(error: Exception) -> bool:
     return local or store_code(error) in ("AccessDenied", "403") or getattr(error, "status", None) == 403
 
 
-def _not_found(error: Exception, problem: str) -> ObjectNotFoundError:
-    no_bucket = store_code(error) == "NoSuchBucket"
-    return ObjectNotFoundError(
-        problem,
-        expected="a bucket of that name" if no_bucket else "an object there",
-        found="none" if no_bucket else "none, or no such bucket or folder",
-        remedy="check the URL; for s3:// also that the bucket exists and AWS_ENDPOINT_URL names its server",
-    )
+def _not_found(error: Exception, problem: str, url: str) -> ObjectNotFoundError:
+    if isinstance(error, IsADirectoryError):
+        return ObjectNotFoundError(problem, "a file", "a folder", "give the path of a file")
+    if _is_path(url):
+        return ObjectNotFoundError(problem, "a file there", "none, or no such folder", "check the path")
+    if store_code(error) == "NoSuchBucket":
+        expected, found = "a bucket of that name", "none"
+    else:
+        expected, found = "an object there", "none, or no such bucket or folder"
+    server = "; also that the bucket exists and AWS_ENDPOINT_URL names its server"
+    remedy = "check the URL" + server * url.startswith(("s3:", "s3a:"))
+    return ObjectNotFoundError(problem, expected, found, remedy)
+
+
+def _is_path(url: str) -> bool:
+    return "://" not in url or url.startswith(("file:", "local:"))
 
 
 def shown(url: str) -> str:
@@ -96,6 +104,10 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired", "InvalidToken")
+_GIVE = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with a profile of ~/.aws, then run the "
+    "same command again; on a cluster its nodes need them too"
+)
 _RENEW = (
     "renew them in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN) or in the "
     "profile that gives them, then run the same command again; what is committed is kept"
@@ -108,8 +120,12 @@ def _remedy(error: Exception, url: str) -> str:
         return f"the credentials are past their time: {_RENEW}"
     if code == "RequestTimeTooSkewed":
         return "set this machine's clock, then run the same command again"
+    if name == "NoCredentialsError":
+        return f"no credentials were found: {_GIVE}"
+    if str(error).startswith("Invalid endpoint"):
+        return "write the server's address (AWS_ENDPOINT_URL) as http://HOST:PORT or https://HOST"
     if isinstance(error, PermissionError) or "Credential" in name or code == "400":
-        if "://" not in url or url.startswith("file:"):
+        if _is_path(url):
             return "give this user permission to read and write there, or choose another folder"
         return (
             f"give credentials that may do this; if they are temporary, they may be past their time: {_RENEW}"

@@ -68,6 +68,8 @@ def test_what_cannot_be_read_is_skipped_and_named(photos: list[str], tmp_path: P
     with pytest.raises(DataError, match="None of 3 images") as caught:
         inspect_model(load_backbone(tiny_dinov2(32)), odd)
     assert "bad.jpg" in str(caught.value)
+    assert f"Cannot read {tmp_path}: a folder" in str(caught.value)
+    assert "FOLDER/*.jpg" in str(caught.value)
 
 
 def test_images_come_from_any_url(s3_folder: Folder) -> None:
