@@ -17,8 +17,10 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from phreg.config_file import checked, read_mapping
+from phreg.errors import ConfigError, hide_credentials
 from phreg.label_config import AnySet, LabelsConfig
 from phreg.section import Fraction, Name, Place, PositiveFloat, ReadOut, Section
 from phreg.types import HIGHER_IS_BETTER
@@ -37,6 +39,14 @@ def _one_at_most(gpus: float) -> float:
             "to use more GPUs, let there be more of them (generation.max_actors, training.workers)"
         )
     return gpus
+
+
+def _or_none(registers: Any) -> Any:
+    if registers == 0 and isinstance(registers, int):
+        raise PydanticCustomError(
+            "registers", "expected at least 1; `none` is the ablation: a student without registers"
+        )
+    return None if registers == "none" else registers
 
 
 Gpus = Annotated[float, AfterValidator(_one_at_most)]
@@ -76,9 +86,9 @@ class TargetConfig(Section):
 class StudentConfig(Section):
     """One student: the teacher's network with registers, distilled from one kind of targets."""
 
-    name: Name
+    name: Name = Field(description="of the student, in tables and in the registry; each its own")
     targets: Name = Field(description="which of the config's targets it learns from")
-    registers: Annotated[PositiveInt | None, BeforeValidator(lambda v: None if v == "none" else v)] = Field(
+    registers: Annotated[PositiveInt | None, BeforeValidator(_or_none)] = Field(
         16, description="register tokens added; none: a student without any, for ablations"
     )
     unlock: tuple[str, ...] = Field(
@@ -91,7 +101,7 @@ class StudentConfig(Section):
     )
     learning_rate: PositiveFloat = Field(1e-4, description="AdamW, at the first step")
     final_learning_rate: PositiveFloat = Field(5e-6, description="at the last step; the decay is exponential")
-    weight_decay: float = Field(1e-2, ge=0)
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW")
     clip_gradient: PositiveFloat | None = Field(
         1.0, description="largest global gradient norm; null: no clipping"
     )
@@ -107,7 +117,7 @@ class GenerationConfig(Section):
     min_actors: PositiveInt = Field(1, description="actors without which the run does not go on")
     max_actors: PositiveInt = Field(1, description="actors the run grows to as the cluster allows")
     gpus_per_actor: Gpus = Field(0, description="up to 1; 0 runs the teacher on CPU")
-    cpus_per_actor: PositiveFloat = 1
+    cpus_per_actor: PositiveFloat = Field(1, description="CPUs that Ray keeps free for each actor")
     images_per_forward: PositiveInt = Field(
         8, description="crops (with all views) a forward pass; CPU: always 1"
     )
@@ -129,7 +139,7 @@ class TrainingConfig(Section):
 
     workers: PositiveInt = Field(1, description="data-parallel workers")
     gpus_per_worker: Gpus = Field(0, description="up to 1; 0 trains on CPU")
-    cpus_per_worker: PositiveFloat = 1
+    cpus_per_worker: PositiveFloat = Field(1, description="CPUs that Ray keeps free for each worker")
     shuffle_shards: PositiveInt = Field(4, description="shards a worker holds and shuffles together")
     checkpoint_every: PositiveInt = Field(200, description="steps between checkpoints")
     validate_every: PositiveInt = Field(200, description="steps between validations")
@@ -164,7 +174,9 @@ class GateRule(Section):
     """One condition of promotion: `metric` must beat `against` by `margin`, in the metric's own direction."""
 
     metric: str = Field(description=f"one of {', '.join(HIGHER_IS_BETTER)}")
-    against: Literal["teacher", "champion"] = "teacher"
+    against: Literal["teacher", "champion"] = Field(
+        "teacher", description="who must be beaten; `champion`: the version that has the alias now"
+    )
     margin: float = Field(0.0, description="smallest improvement; negative allows a loss of that much")
 
     @field_validator("metric")
@@ -178,11 +190,14 @@ class GateRule(Section):
 class GateConfig(Section):
     """What a student must show to become the champion."""
 
-    alias: Name = "champion"
-    rules: tuple[GateRule, ...] = (
-        GateRule(metric="shift_cosine_mean", against="teacher"),
-        GateRule(metric="target_cosine_p50", against="teacher"),
-        GateRule(metric="target_cosine_p50", against="champion"),
+    alias: Name = Field("champion", description="what the registry moves to a student that passes")
+    rules: tuple[GateRule, ...] = Field(
+        (
+            GateRule(metric="shift_cosine_mean", against="teacher"),
+            GateRule(metric="target_cosine_p50", against="teacher"),
+            GateRule(metric="target_cosine_p50", against="champion"),
+        ),
+        description="all must hold",
     )
 
 
@@ -199,16 +214,18 @@ class RunConfig(Section):
     registry: Place | None = Field(
         None, description="registry; default: OUTPUT/registry; share it between runs"
     )
-    teacher: TeacherConfig
+    teacher: TeacherConfig = Field(description="the network whose features are cleaned")
     targets: dict[Name, TargetConfig] = Field(min_length=1, description="named ways of making targets")
     students: tuple[StudentConfig, ...] = Field(
         min_length=1, description="a list; an item with `grid: {field: [values]}` stands for their product"
     )
-    generation: GenerationConfig = GenerationConfig()
-    training: TrainingConfig = TrainingConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    labels: LabelsConfig = LabelsConfig()
-    gate: GateConfig = GateConfig()
+    generation: GenerationConfig = Field(GenerationConfig(), description="how targets are made on Ray")
+    training: TrainingConfig = Field(TrainingConfig(), description="how students are trained on Ray")
+    evaluation: EvaluationConfig = Field(
+        EvaluationConfig(), description="how students and teacher are measured, without labels"
+    )
+    labels: LabelsConfig = Field(LabelsConfig(), description="labelled sets to measure on, if there are any")
+    gate: GateConfig = Field(GateConfig(), description="what promotes a student")
     max_quarantined: Fraction = Field(
         0.01,
         description="share of unusable samples of one kind of targets past which the run fails, after all "
@@ -223,6 +240,16 @@ class RunConfig(Section):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("images", "validation")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        twice = [place for place, count in Counter(value).items() if count > 1]
+        if twice:
+            raise ValueError(
+                f"{hide_credentials(twice[0])[:300]} is given twice; no image counts more than others"
+            )
+        return value
 
     @field_validator("students", mode="before")
     @classmethod
@@ -306,7 +333,10 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
 
     Raises `ConfigError` that names the file and every field that is wrong.
     """
-    return with_absolute_paths(parse_config(read_mapping(path, overrides), f"the config {path}"))
+    data = read_mapping(path, overrides)
+    if "run" in data and "teacher" not in data:
+        raise ConfigError(f"{path} is the config of a table, not of a run", remedy=f"phreg table {path}")
+    return with_absolute_paths(parse_config(data, f"the config {path}"))
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:

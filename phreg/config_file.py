@@ -1,10 +1,11 @@
 """Reading a config: YAML to plain data, overrides, and the check that names every field that is wrong."""
 
+import difflib
 import re
 import reprlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -34,7 +35,8 @@ def read_mapping(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, A
         raise ConfigError(f"The config {path} is too large", f"at most {MAX_CONFIG_BYTES} bytes", "more")
     data = parse_yaml(raw, f"the config {path}")
     if not isinstance(data, dict):
-        raise ConfigError(f"The config {path} is not a mapping", "keys and values", type(data).__name__)
+        found = "an empty file" if data is None else type(data).__name__
+        raise ConfigError(f"The config {path} is not a mapping", "keys and values", found)
     apply_overrides(data, overrides)
     return data
 
@@ -56,18 +58,21 @@ def _check_no_secret(text: str, what: str) -> None:
         )
 
 
-def checked(section: type[Checked], data: dict[str, Any], source: str) -> Checked:
-    """Plain data as a section of this type. Raises `ConfigError` with one line a wrong field."""
+def checked(section: type[Checked], data: dict[str, Any], source: str, command: str = "run") -> Checked:
+    """Plain data as a section of this type. Raises `ConfigError` with one line a wrong field.
+
+    `command` is the one whose help shows an example.
+    """
     try:
         return section.model_validate(data)
     except ValidationError as error:
         details = [detail for detail in error.errors() if not _follows(detail)]
-        lines = [_describe(detail) for detail in details[:MISTAKES_SHOWN]]
+        lines = [_describe(detail, section) for detail in details[:MISTAKES_SHOWN]]
         lines += [f"and {len(details) - MISTAKES_SHOWN} more"] if len(details) > MISTAKES_SHOWN else []
         raise ConfigError(
             f"{source[0].upper()}{source[1:]} has {len(details)} mistake{'s' if len(details) > 1 else ''}",
             found="".join(f"\n    {line}" for line in lines),
-            remedy="mend these fields; `phreg run --help` shows an example",
+            remedy=f"mend these fields; `phreg {command} --help` shows an example",
         ) from None
 
 
@@ -76,15 +81,29 @@ def _follows(detail: Any) -> bool:
     return detail["type"] == "too_short" and bool(detail["input"])
 
 
-def _describe(detail: Any) -> str:
+def _describe(detail: Any, section: type[Section]) -> str:
     where = ".".join(_shown(part) for part in detail["loc"]) or "config"
     if detail["type"] == "extra_forbidden":
-        return f"{where}: unknown key"
+        return f"{where}: unknown key{_known(section, detail['loc'])}"
     if detail["type"] == "missing":
         return f"{where}: missing"
     given = _REPR.repr(detail.get("input"))
     shown = "" if detail["type"] == "value_error" else f" (given {given[:80]})"
     return f"{where}: {detail['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _known(kind: Any, where: tuple[int | str, ...]) -> str:
+    """What may have been meant by the last key of a place below a section, or what there is."""
+    for part in where[:-1]:
+        if get_origin(kind) is None and part in kind.model_fields:
+            kind = kind.model_fields[str(part)].annotation
+        else:  # an item of a tuple, or a value of a mapping
+            kind = next((item for item in get_args(kind) if hasattr(item, "model_fields")), kind)
+    names = list(getattr(kind, "model_fields", ()))
+    near = difflib.get_close_matches(str(where[-1])[:100], names, 1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; there are {', '.join(names)}" if names else ""
 
 
 def _shown(part: object) -> str:

@@ -16,7 +16,7 @@ SetKind = Literal[
 class LabelledSetConfig(Section):
     """A labelled data set on a local disk, in the folders that its official archive unpacks to."""
 
-    kind: SetKind
+    kind: SetKind = Field(description="which set, or `folder`: any images with masks or depth maps")
     root: Place = Field(description="folder that the archive was unpacked to")
     split: str | None = Field(None, description="default: the set's validation split; `folder`: a subfolder")
     images: PositiveInt | None = Field(None, description="only the first so many; default: all")
@@ -56,7 +56,7 @@ class ProbeConfig(Section):
     learning_rate: PositiveFloat = Field(
         1e-2, description="AdamW, decaying to zero along a cosine; for 40 000 steps DINOv2 takes 1e-3"
     )
-    weight_decay: float = Field(1e-4, ge=0)
+    weight_decay: float = Field(1e-4, ge=0, description="AdamW")
     max_depth: PositiveFloat = Field(10.0, description="of depth probes, in metres; larger ones do not count")
     seed: int = Field(0, description="of the head's start values and the order of images")
 
@@ -64,18 +64,18 @@ class ProbeConfig(Section):
 class SetColumn(LabelledSetConfig):
     """Open-vocabulary segmentation of a labelled set: columns of mIoU and pixel accuracy."""
 
-    name: Name
-    segmentation: SegmentationConfig = SegmentationConfig()
+    name: Name = Field(description="of the columns")
+    segmentation: SegmentationConfig = Field(SegmentationConfig(), description="how the set is segmented")
 
 
 class ProbeColumn(Section):
     """A linear probe: trained on one part of a labelled set, measured on another."""
 
-    name: Name
-    task: Literal["segmentation", "depth"]
-    train: LabelledSetConfig
-    test: LabelledSetConfig
-    probe: ProbeConfig = ProbeConfig()
+    name: Name = Field(description="of the columns")
+    task: Literal["segmentation", "depth"] = Field(description="what the probe learns to tell of each patch")
+    train: LabelledSetConfig = Field(description="the part it is trained on")
+    test: LabelledSetConfig = Field(description="the part it is measured on")
+    probe: ProbeConfig = Field(ProbeConfig(), description="how it is trained")
 
 
 Column = SetColumn | ProbeColumn

@@ -1,12 +1,38 @@
 """The base of all config sections, and the types their fields share."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 ReadOut = Literal["standard", "value", "csa", "naclip", "qq"]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-Place = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+
+
+def _plain(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise PydanticCustomError(
+            "plain_name",
+            "a name has letters, digits and any of . _ - (no spaces), 100 at most, no . _ - first",
+        )
+    return name
+
+
+def _two_slashes(place: str) -> str:
+    """`s3:/bucket/x` would be a local folder called `s3:`."""
+    if found := re.match(r"([a-z0-9]+):/([^/].*)", place):
+        scheme, rest = found.groups()
+        slashes = ":///" if scheme in ("file", "local", "memory") else "://"
+        raise ValueError(f"a URL has two slashes after its colon: did you mean {scheme}{slashes}{rest}?")
+    return place
+
+
+Name = Annotated[str, AfterValidator(_plain)]
+Place = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"),
+    AfterValidator(_two_slashes),
+]
 """A path, a URL, or a model's name."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt, StringConstraints, model_validator
 
 from phreg.config import RunConfig, with_absolute_paths
 from phreg.config_file import apply_overrides, checked, read_mapping
+from phreg.errors import ConfigError
 from phreg.label_config import check_names
 from phreg.section import Name, ReadOut, Section
 
@@ -16,8 +17,10 @@ from phreg.section import Name, ReadOut, Section
 class TeacherRow(Section):
     """A method that trains nothing: the teacher under a read-out, its features averaged over views or not."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[^|\x00-\x1f]{1,80}$")]
-    read_out: ReadOut
+    name: Annotated[str, StringConstraints(pattern=r"^[^|\x00-\x1f]{1,80}$")] = Field(
+        description="of the row; any text without |"
+    )
+    read_out: ReadOut = Field(description="dense features of the last block, as the teacher's in a run")
     views: PositiveInt = Field(1, description="1: one pass; more: the denoised teacher, so many passes")
     max_shift: float = Field(0.15, ge=0, lt=1, description="as for targets")
 
@@ -56,9 +59,15 @@ class TableConfig(Section):
 def load_table(path: str | Path, overrides: Iterable[str] = ()) -> TableConfig:
     """Read a table's YAML config, as `load_config` reads a run's. Raises `ConfigError`."""
     data = read_mapping(path)
+    if "run" not in data and "teacher" in data:
+        raise ConfigError(
+            f"{path} is the config of a run, not of a table",
+            expected="a table's, which names a run's: `run: PATH`, and rows beside its students",
+            remedy=f"phreg run {path}; `phreg table --help` shows a table's config",
+        )
     run = data.get("run")
     if isinstance(run, str):
         data["run"] = read_mapping(run if "://" in run else os.path.join(os.path.dirname(path), run))
     apply_overrides(data, overrides)
-    table = checked(TableConfig, data, f"the config {path}")
+    table = checked(TableConfig, data, f"the config {path}", "table")
     return table.model_copy(update={"run": with_absolute_paths(table.run)})

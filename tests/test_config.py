@@ -6,7 +6,9 @@ import yaml
 
 from phreg.config import RunConfig, load_config, parse_config
 from phreg.errors import ConfigError
+from phreg.section import Section
 from phreg.strict_yaml import parse_yaml
+from phreg.table_config import TableConfig
 
 
 def minimal() -> dict:
@@ -82,8 +84,25 @@ def test_grid_expands_to_the_product() -> None:
     ("change", "message"),
     [
         ({"colour": "red"}, "colour: unknown key"),
-        ({"teacher": {"model": "x", "precison": "float32"}}, "teacher.precison: unknown key"),
-        ({"name": "../up"}, "name:"),
+        ({"colour": "red"}, "unknown key; there are name, images"),
+        (
+            {"teacher": {"model": "x", "precison": "float32"}},
+            "precison: unknown key; did you mean precision?",
+        ),
+        (
+            {"students": [{"name": "a", "targets": "denoised", "learing_rate": 1}]},
+            "learing_rate: unknown key; did you mean learning_rate?",
+        ),
+        ({"targets": {"denoised": {"view": 1}}}, "targets.denoised.view: unknown key; did you mean views?"),
+        ({"labels": {"sets": [{"nme": "a"}]}}, "labels.sets.0.nme: unknown key; did you mean name?"),
+        ({"name": "../up"}, "name: a name has letters, digits and any of . _ - (no spaces)"),
+        (
+            {"output": "s3:/bucket/x"},
+            "output: a URL has two slashes after its colon: did you mean s3://bucket/x?",
+        ),
+        ({"images": ["a.tar", "s3:/bucket/x"]}, "images.1: a URL has two slashes"),
+        ({"cache": "file:/tmp/x"}, "did you mean file:///tmp/x?"),
+        ({"images": ["a.tar", "b.tar", "a.tar"]}, "images: a.tar is given twice"),
         ({"images": []}, "images:"),
         ({"seed": float("nan")}, "seed:"),
         ({"max_quarantined": 2}, "max_quarantined:"),
@@ -93,7 +112,7 @@ def test_grid_expands_to_the_product() -> None:
         ({"targets": {"denoised": {"encoding": "int4"}}}, "targets.denoised.encoding:"),
         ({"students": []}, "students:"),
         ({"students": [{"name": "a", "targets": "raw"}]}, "names targets 'raw'"),
-        ({"students": [{"name": "a", "targets": "denoised", "registers": 0}]}, "students.0.registers:"),
+        ({"students": [{"name": "a", "targets": "denoised", "registers": 0}]}, "`none` is the ablation"),
         ({"students": [{"name": "a", "targets": "denoised"}] * 2}, "share the name 'a'"),
         ({"students": [{"name": "teacher", "targets": "denoised"}]}, "cannot be called 'teacher'"),
         ({"students": [{"name": "teacher, 10 views", "targets": "denoised"}]}, "students.0.name:"),
@@ -148,7 +167,8 @@ def test_wrong_overrides(override: str, tmp_path: Path) -> None:
         ("name: a\nname: b", "'name' given twice"),
         ("a: !!python/object/apply:os.system ['true']", "Cannot parse"),
         ("a" * (1 << 20) + "b", "too large"),
-        ("", "not a mapping"),
+        ("", "an empty file"),
+        ("run: run.yaml\nname: a", r"config of a table, not of a run(?s:.)*phreg table "),
     ],
 )
 def test_hostile_and_broken_yaml(text: str, message: str, tmp_path: Path) -> None:
@@ -189,6 +209,21 @@ def test_local_paths_become_absolute_and_urls_stay(tmp_path: Path, monkeypatch: 
     assert config.cache_url == "s3://b/c"
     assert config.teacher.model == f"local-dir:{tmp_path}/teacher"
     assert config.teacher.checkpoint == "s3://bucket/weights"
+
+
+def test_every_field_is_described() -> None:
+    sections = [Section]
+    for section in sections:
+        sections += section.__subclasses__()
+    bare = [
+        f"{section.__name__}.{name}"
+        for section in sections
+        if section.__module__.startswith("phreg.")
+        for name, field in section.model_fields.items()
+        if not field.description
+    ]
+    assert TableConfig in sections
+    assert bare == []
 
 
 SECRET = "canary" * 20  # long enough that shortening a message would cut it in two

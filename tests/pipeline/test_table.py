@@ -179,3 +179,5 @@ def test_a_table_file_names_the_file_of_its_run(tmp_path) -> None:
     (tmp_path / "table.yaml").write_text("name: a\nrun: nowhere.yaml\n")
     with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
         load_table(tmp_path / "table.yaml")
+    with pytest.raises(ConfigError, match=r"config of a run, not of a table(?s:.)*phreg run "):
+        load_table(tmp_path / "sub/run.yaml")
