@@ -13,15 +13,28 @@ def add(commands: Any) -> None:
         "phreg inspect timm/vit_small_patch14_dinov2.lvd142m cat.jpg dog.jpg --figure dirty.png\n"
         "phreg inspect open_clip/ViT-B-16:openai photos/*.jpg --read-out value --image-size 336",
     )  # fmt: skip
-    parser.add_argument("model", metavar="MODEL", help="timm/NAME, open_clip/NAME:TAG or local-dir:PATH")
-    parser.add_argument("images", metavar="IMAGES", nargs="+", help="image files or URLs")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="timm/NAME[.TAG], open_clip/NAME:TAG, local-dir:PATH, open_clip-dir:PATH or phreg/small-clip",
+    )
+    parser.add_argument("images", metavar="IMAGES", nargs="+", help="image files or URLs, not folders")
     parser.add_argument("--checkpoint", help="URL of weights, instead of a download")
     parser.add_argument("--image-size", type=positive, help="pixels; default: the model's")
     parser.add_argument(
         "--read-out", default="standard", help="standard, value, csa, naclip or qq (standard)"
     )
     parser.add_argument("--views", type=positive, default=10, help="views of the denoised reference (10)")
-    parser.add_argument("--figure", default="inspection.png", help="where the figure goes (inspection.png)")
+    parser.add_argument(
+        "--figure", type=_png, default="inspection.png", help="PNG file of the figure (inspection.png)"
+    )
+
+
+def _png(path: str) -> str:
+    """An argument that is the path of a PNG file."""
+    if not path.lower().endswith(".png"):
+        raise argparse.ArgumentTypeError(f"{path} does not end in .png: the figure is a PNG file")
+    return path
 
 
 def inspect(options: argparse.Namespace) -> int:

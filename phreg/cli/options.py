@@ -26,8 +26,8 @@ def add_command(
     return parser
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", metavar="CONFIG", help="YAML file of the run")
+def add_config(parser: argparse.ArgumentParser, of: str = "run") -> None:
+    parser.add_argument("config", metavar="CONFIG", help=f"YAML file of the {of}")
     parser.add_argument(
         "--set",
         dest="overrides",

@@ -10,7 +10,7 @@ from phreg.types import HIGHER_IS_BETTER
 
 
 def add(commands: Any) -> None:
-    group = commands.add_parser("registry", help="list, show and promote registered students")
+    group = commands.add_parser("registry", help="list, show, verify, report and promote registered students")
     actions = group.add_subparsers(metavar="ACTION", required=True)
     parser = add_command(
         actions, "list", list_entries, "All registered versions with their measures.",
@@ -59,16 +59,12 @@ def _add_registry(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("registry", metavar="REGISTRY", help="URL of the registry")
 
 
-def _open(options: argparse.Namespace) -> Any:
+def _open_existing(options: argparse.Namespace) -> Any:
+    """A registry that is there: nothing is found in none, and a mistyped URL must not look like that."""
     from phreg.registry import Registry
     from phreg.storage import Folder
 
-    return Registry(Folder(options.registry))
-
-
-def _open_existing(options: argparse.Namespace) -> Any:
-    """The same, where nothing is found in none and a mistyped URL must not look like that."""
-    registry = _open(options)
+    registry = Registry(Folder(options.registry))
     if not registry.folder.children():
         raise RegistryError(
             f"There is no registry at {registry.folder.url}",
@@ -94,7 +90,7 @@ def list_entries(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
-    registry = _open(options)
+    registry = _open_existing(options)
     entry = registry.entry(options.model, options.version)
     entry.verify()
     print(f"{entry.model} version {entry.version}: student {entry.record.student}, {entry.record.created}")
@@ -142,14 +138,14 @@ def verify(options: argparse.Namespace) -> int:
 def report(options: argparse.Namespace) -> int:
     from phreg.pipeline.page import write_page
 
-    registry = _open(options)
+    registry = _open_existing(options)
     page = write_page(registry, registry.entry(options.model, options.version))
     print(hide_credentials(page.url))
     return 0
 
 
 def promote(options: argparse.Namespace) -> int:
-    promotion = _open(options).promote(options.model, options.version, options.alias, options.reason)
+    promotion = _open_existing(options).promote(options.model, options.version, options.alias, options.reason)
     before = f", before: version {promotion.previous}" if promotion.previous else ""
     print(f"{options.alias} of {options.model} is now version {promotion.version}{before}")
     return 0

@@ -6,13 +6,25 @@ from typing import Any
 from phreg.cli.options import add_command, add_config
 from phreg.errors import hide_credentials
 
+EXAMPLE_CONFIG = """\
+phreg table table.yaml
+
+table.yaml, beside the photos.yaml that `phreg run --help` shows:
+  name: photos
+  run: photos.yaml                   # its students are rows, its `labels:` are columns
+  teacher_rows:
+    - {name: teacher, read_out: standard}
+    - {name: "denoised teacher, 10 passes", read_out: standard, views: 10}
+  label_free: true                   # also shift consistency and the like, without labels
+  seeds: [0, 1, 2]"""
+
 
 def add(commands: Any) -> None:
     parser = add_command(
         commands, "table", table, "A table of methods on labelled sets and probes, over seeds.",
-        "phreg table benchmarks/tables/main.yaml",
+        EXAMPLE_CONFIG,
     )  # fmt: skip
-    add_config(parser)
+    add_config(parser, "table")
 
 
 def table(options: argparse.Namespace) -> int:

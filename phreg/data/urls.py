@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from braceexpand import braceexpand
 
-from phreg.errors import ConfigError
+from phreg.errors import ConfigError, hide_credentials
 from phreg.storage import glob_url
 
 MAX_URLS = 1_000_000
 MAX_NAME_BYTES = 200  # a path component has 255; the cache adds an attempt to it
 _RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)")
+_LEFT = re.compile(r"\{[^{}/]*\.\.[^{}/]*\}|\{[^{}/]*\}(?=[^/]*$)")
 _NAME = re.compile(r"\w[\w.+=@,~ -]*")
 
 
@@ -66,6 +67,7 @@ def _braces(pattern: str) -> list[str]:
         if any(span >= MAX_URLS for span in spans):  # braceexpand would make them all first
             raise _too_many(pattern)
         urls = list(itertools.islice(braceexpand(pattern), MAX_URLS + 1))
+        _check_ranges(urls, pattern)
     except ConfigError:
         raise
     except ValueError:
@@ -76,6 +78,20 @@ def _braces(pattern: str) -> list[str]:
     if len(urls) > MAX_URLS:
         raise _too_many(pattern)
     return urls
+
+
+def _check_ranges(urls: Sequence[str], pattern: str) -> None:
+    """braceexpand leaves braces that are no range or list as they are; a folder may be called so.
+
+    Raises `ConfigError`.
+    """
+    wrong = next((url for url in urls if _LEFT.search(url)), "")
+    if left := _LEFT.search(hide_credentials(wrong)):
+        raise ConfigError(
+            f"The braces {left[0][:100]!r} of {pattern!r} are no range and no list",
+            expected="two numbers, for instance {000000..000005}, or a list {a,b}",
+            remedy="mend the range",
+        )
 
 
 def _too_many(pattern: str) -> ConfigError:
@@ -92,7 +108,7 @@ def _matches(glob: str, pattern: str) -> list[str]:
         raise ConfigError(
             f"No shard matches {glob!r}" + (f" (from {pattern!r})" if glob != pattern else ""),
             expected="at least one file",
-            found="none, or no such bucket or folder",
+            found="none, or no such bucket or folder" if "://" in glob else "none, or no such folder",
             remedy="check the pattern and the place; `phreg pack IMAGES OUT` makes shards of images",
         )
     return urls

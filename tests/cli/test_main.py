@@ -9,7 +9,7 @@ from tests.helpers import make_image
 from tests.small_run import save_teacher, write_config
 
 COMMANDS = [
-    *("run", "plan", "demo", "pack", "inspect"),
+    *("run", "plan", "table", "demo", "pack", "inspect"),
     *("cache list", "cache quarantined", "cache verify", "cache gc"),
     *("registry list", "registry show", "registry promote"),
 ]
@@ -50,7 +50,15 @@ def test_a_scene_of_a_hundred_thousand_pixels_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["no-such"], ["cache"], ["run"], ["pack", "a", "b", "--samples-per-shard", "0"]]
+    "arguments",
+    [
+        [],
+        ["no-such"],
+        ["cache"],
+        ["run"],
+        ["pack", "a", "b", "--samples-per-shard", "0"],
+        ["inspect", "timm/vit", "a.jpg", "--figure", "x.foo"],
+    ],
 )
 def test_bad_usage(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -124,11 +132,20 @@ def test_a_cache_that_is_not_there_is_no_empty_one(
     assert shown.out == ""
 
 
-@pytest.mark.parametrize("action", ["list", "verify"])
+@pytest.mark.parametrize(
+    ("action", "more"),
+    [
+        ("list", []),
+        ("verify", []),
+        ("show", ["demo", "champion"]),
+        ("report", ["demo", "champion"]),
+        ("promote", ["demo", "1", "--reason", "why not"]),
+    ],
+)
 def test_a_registry_that_is_not_there_is_no_empty_one(
-    tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, action: str, more: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["registry", action, str(tmp_path / "none")]) == USAGE
+    assert main(["registry", action, str(tmp_path / "none"), *more]) == USAGE
     shown = capsys.readouterr()
     assert f"There is no registry at {tmp_path / 'none'}\n" in shown.err
     assert shown.out == ""
@@ -141,6 +158,7 @@ def test_empty_places_are_said_to_be_empty(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_registry_show_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "another" / "1").mkdir(parents=True)
     assert main(["registry", "show", str(tmp_path), "photos", "champion"]) == USAGE
     assert "champion" in capsys.readouterr().err
 

@@ -99,6 +99,15 @@ def test_bad_braces(pattern: str) -> None:
         expand_urls([pattern])
 
 
+@pytest.mark.parametrize("braces", ["{0..x}", "{0..}", "{0-5}", "{a}", "{}"])
+def test_braces_that_are_no_range_are_named(braces: str) -> None:
+    with pytest.raises(ConfigError, match="two numbers") as caught:
+        expand_urls([f"w/scenes-{{0..1}}-{braces}.tar"])
+    assert repr(braces) in str(caught.value)
+    assert "rename" not in str(caught.value)
+    assert expand_urls(["w/{a}/scenes-{0..1}.tar"]) == ["w/{a}/scenes-0.tar", "w/{a}/scenes-1.tar"]
+
+
 @pytest.mark.parametrize(
     "url",
     [
