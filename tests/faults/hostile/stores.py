@@ -98,9 +98,12 @@ _RECORDS: dict[str, tuple[Callable[[Path], Callable[[], str]], str]] = {
 CASES = (
     *(Case("cache", name, make, "CorruptTargetsError", says) for name, (make, says) in _RECORDS.items()),
     Case(
-        "cache", "a later format", record_with(lambda f: {"format_version": 2}),
-        "SpecMismatchError", "newer phreg",
-    ),  # fmt: skip
+        "cache",
+        "a later format",
+        record_with(lambda f: {"format_version": 2}),
+        "SpecMismatchError",
+        "newer phreg",
+    ),
     Case("cache", "a spec edited", file_with("spec.json", b'{"seed": 1}'), "SpecMismatchError", "spec.json"),
     Case("cache", "a spec of brackets", file_with("spec.json", b"[" * 100_000), "SpecMismatchError", "spec"),
     *(
