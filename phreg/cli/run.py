@@ -111,4 +111,6 @@ def plan(options: argparse.Namespace) -> int:
         for s in plan.students
     ]
     print_table(students, "no students")
+    if plan.absent:
+        print(f"\nlabelled sets that are not there, and would be left out: {', '.join(plan.absent)}")
     return 0

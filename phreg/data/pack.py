@@ -12,7 +12,7 @@ import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +32,10 @@ Members = Sequence[tuple[str, int]]
 
 @dataclass(frozen=True)
 class PackReport:
-    """All shards of the out folder, how many this run wrote, and the images left out (by source path)."""
+    """All shards of the out folder, how many this run wrote, and the images left out (by source path).
+
+    `largest_before`: images of the largest shard that was there before; it stays as it is.
+    """
 
     shards: tuple[str, ...]
     written: int
@@ -40,6 +43,7 @@ class PackReport:
     samples: int
     bytes: int
     quarantined: tuple[Quarantined, ...]
+    largest_before: int = 0
 
 
 def pack_images(
@@ -67,6 +71,7 @@ def pack_images(
     check_source(records, sizes, out_folder)
     packer = _Packer(source_folder, out_folder, name, on_progress or (lambda done, total: None), len(sizes))
     written = packer.complete(records)
+    largest_before = max((len(record.members) for record in records.values()), default=0)
     seen = {member for record in records.values() for member in record.members}
     new = [member for member in sizes.items() if member not in seen]
     for members in _partition(new, samples_per_shard, max_bytes_per_shard):
@@ -76,7 +81,7 @@ def pack_images(
             written += record.bytes > 0
     quarantined = [*_left_out(records.values(), sizes), *packer.unread]
     _write_quarantined(out_folder, quarantined)
-    return _report(out_folder, name, records, written, quarantined)
+    return replace(_report(out_folder, name, records, written, quarantined), largest_before=largest_before)
 
 
 def sample_key(path: str) -> str:

@@ -39,6 +39,17 @@ def is_present(column: Column) -> bool:
     return all(Path(item.root).exists() for item in labelled_sets(column))
 
 
+def absent_roots(config: RunConfig) -> tuple[str, ...]:
+    """`NAME (ROOT)` for each folder that a labelled column needs and that is not there."""
+    columns: list[Column] = [*config.labels.sets, *config.labels.probes]
+    return tuple(
+        f"{column.name} ({item.root})"
+        for column in columns
+        for item in labelled_sets(column)
+        if not Path(item.root).exists()
+    )
+
+
 def _check_column(column: Column, sets: list[LabelledSet], teacher: Backbone) -> None:
     """What measuring itself checks, with images not yet read. Students have the teacher's patches."""
     if isinstance(column, SetColumn):

@@ -16,6 +16,7 @@ from phreg.distill.result import finished_report
 from phreg.distill.student import new_student
 from phreg.errors import MissingTargetsError, ObjectNotFoundError
 from phreg.models import Backbone, load_teacher
+from phreg.pipeline.columns_present import absent_roots
 from phreg.pipeline.prepare import Prepared, shard_urls, target_specs
 from phreg.pipeline.students import student_job
 from phreg.storage import Folder
@@ -52,8 +53,11 @@ class StudentPlan:
 
 @dataclass(frozen=True)
 class Plan:
+    """`absent`: labelled sets whose folders are not there, with the folders; a run leaves them out."""
+
     targets: tuple[TargetsPlan, ...]
     students: tuple[StudentPlan, ...]
+    absent: tuple[str, ...] = ()
 
 
 def make_plan(config: RunConfig, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Plan:
@@ -70,6 +74,7 @@ def make_plan(config: RunConfig, on_progress: Callable[[int, int], None] = lambd
     return Plan(
         targets=tuple(_plan_targets(config, prepared, name, specs[name], counts, flops) for name in specs),
         students=tuple(_plan_student(config, prepared, s, teacher, counts) for s in config.students),
+        absent=absent_roots(config),
     )
 
 

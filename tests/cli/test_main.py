@@ -3,8 +3,11 @@ from pathlib import Path
 import pytest
 
 import phreg
-from phreg.cli import main
+from phreg.cli import main, run, table
 from phreg.cli.main import USAGE, build_parser
+from phreg.cli.pack import config_lines
+from phreg.config import load_config
+from phreg.table_config import load_table
 from tests.helpers import make_image
 from tests.small_run import save_teacher, write_config
 
@@ -86,6 +89,53 @@ def test_plan_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "denoised" in shown
     assert "0 of 3" in shown
     assert not (tmp_path / "run").exists()
+
+
+def test_plan_names_labelled_sets_that_are_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mistyped = {"name": "scenes", "kind": "folder", "root": str(tmp_path / "labeld")}
+    assert main(["plan", str(write_config(tmp_path, labels={"sets": [mistyped]}))]) == 0
+    assert f"left out: scenes ({tmp_path / 'labeld'})" in capsys.readouterr().out
+
+
+def test_the_configs_of_the_help_are_configs(tmp_path: Path) -> None:
+    for name, text in (("photos", run.EXAMPLE_CONFIG), ("table", table.EXAMPLE_CONFIG)):
+        lines = text.partition(":\n")[2]
+        (tmp_path / f"{name}.yaml").write_text(lines)
+    found = load_table(tmp_path / "table.yaml")
+    assert [row.views for row in found.teacher_rows] == [1, 10]
+    assert found.run == load_config(tmp_path / "photos.yaml")
+
+
+def test_pack_says_what_to_write_into_a_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images, out = tmp_path / "images", tmp_path / "photos"
+    images.mkdir()
+    for index in range(5):
+        make_image(index).save(images / f"{index}.jpg")
+    arguments = ["pack", str(images), str(out)]
+    assert main([*arguments, "--samples-per-shard", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert f"images: {out}/photos-{{000000..000001}}.tar\n  validation: {out}/photos-000002.tar" in shown
+    assert "stay as they are" not in shown
+    for other in ("1", "3"):
+        assert main([*arguments, "--samples-per-shard", other]) == 0
+        assert "stay as they are, with up to 2 images each" in capsys.readouterr().out
+    assert main(["pack", str(images), str(tmp_path / "one")]) == 0
+    assert "--samples-per-shard N" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("numbers", "images"),
+    [
+        ([0, 1, 3, 4], '["o/a-b-{000000..000001}.tar", "o/a-b-000003.tar"]'),
+        ([7, 8], "o/a-b-000007.tar"),
+    ],
+)
+def test_ranges_leave_out_what_is_not_there(numbers: list[int], images: str) -> None:
+    lines = config_lines("o/", [f"/x/o/a-b-{number:06d}.tar" for number in numbers])
+    assert f"images: {images}\n" in lines
+    assert lines.endswith(f"validation: o/a-b-{numbers[-1]:06d}.tar")
 
 
 def test_pack_lists_the_unreadable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
