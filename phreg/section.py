@@ -20,7 +20,7 @@ def _plain(name: str) -> str:
 
 def _two_slashes(place: str) -> str:
     """`s3:/bucket/x` would be a local folder called `s3:`."""
-    if found := re.match(r"([a-z0-9]+):/([^/].*)", place):
+    if found := re.match(r"([a-z0-9]{2,}):/([^/].*)", place):
         scheme, rest = found.groups()
         slashes = ":///" if scheme in ("file", "local", "memory") else "://"
         raise ValueError(f"a URL has two slashes after its colon: did you mean {scheme}{slashes}{rest}?")
