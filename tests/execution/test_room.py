@@ -84,6 +84,7 @@ def autoscaler(cluster: Cluster, cpus: float, most: int) -> Iterator[None]:
             scaling.join()
 
 
+@pytest.mark.slow
 def test_a_cluster_without_workers_grows_as_it_is_asked(tmp_path: Path) -> None:
     """Evaluation, targets and training, each the first to ask; what no node holds is given up in time."""
     training = {"workers": 2, "checkpoint_every": 7, "start_timeout_s": 240}

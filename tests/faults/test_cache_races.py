@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from phreg.cache import TargetStore, collect_garbage, verify
+from phreg.cache.store import COMMIT_ATTEMPTS
 from phreg.cli import main
-from phreg.errors import CorruptTargetsError
+from phreg.errors import CacheError, CorruptTargetsError
 from phreg.storage import Folder
 from tests.faults.caches import digests
 from tests.faults.flips import flip
@@ -174,23 +175,33 @@ def _until(true: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_a_writer_meets_a_record_that_is_discarded(scene: Scene, tmp_path: Path) -> None:
-    """Its create fails, then the winner's record goes: it commits its own."""
-    cache = Folder(str(tmp_path / "cache"))
-    store: TargetStore = scene.world.with_cache(cache).store
+@pytest.mark.parametrize("times", [1, 99])
+def test_a_writer_meets_a_record_that_is_discarded(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Its create fails, then the winner's record goes: it commits its own, unless that has no end."""
+    store: TargetStore = scene.world.with_cache(Folder(str(tmp_path / "cache"))).store
     rows, record = scene.world.store.read("s-0"), scene.world.store.record("s-0")
     assert record is not None
-    stop = threading.Event()
+    create, met = Folder.create, []
 
-    def discard() -> None:
-        while not stop.is_set():
-            store.discard("s-0")
+    def create_second(folder: Folder, path: str, data: bytes) -> bool:
+        if len(met) == times:
+            return create(folder, path, data)
+        met.append(path)
+        assert create(folder, path, record.to_json())
+        first = create(folder, path, data)
+        store.discard("s-0")
+        return first
 
-    thread = threading.Thread(target=discard)
-    thread.start()
-    try:
-        for _ in range(50):
-            assert store.commit("s-0", record.shard_digest, rows).data_digest == rows.digest
-    finally:
-        stop.set()
-        thread.join()
+    monkeypatch.setattr(Folder, "create", create_second)
+    if times == 1:
+        mine = store.commit("s-0", record.shard_digest, rows)
+        assert mine.attempt != record.attempt
+        assert store.record("s-0") == mine
+        assert store.read("s-0").digest == rows.digest
+    else:
+        with pytest.raises(CacheError, match="came and went"):
+            store.commit("s-0", record.shard_digest, rows)
+        assert len(met) == COMMIT_ATTEMPTS
+        assert store.record("s-0") is None
