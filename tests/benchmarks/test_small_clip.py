@@ -9,6 +9,7 @@ import pytest
 
 from phreg.models import load_backbone, load_text
 
+pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks/small_clip.py"
 OPTIONS = ["--steps", "3", "--scenes", "40", "--batch", "16", "--watch", "3", "--threads", "1"]
 

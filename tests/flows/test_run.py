@@ -179,6 +179,7 @@ def test_clip_on_s3_with_broken_images(tmp_path: Path, s3_folder: Folder) -> Non
     assert b"canary" not in stored
 
 
+@pytest.mark.slow
 def test_a_shard_that_cannot_be_read_does_not_keep_the_others(tmp_path: Path) -> None:
     path = write_config(tmp_path)
     tar = tmp_path / "shards" / "tiny-001.tar"

@@ -30,6 +30,12 @@ def test_a_label_folder_reads_back_exactly(tmp_path) -> None:
     np.testing.assert_allclose(item.depth, scene.depth, atol=6e-4)
 
 
+def test_fewer_scenes_than_a_batch_make_smaller_batches() -> None:
+    scenes = [draw_scene(0, index) for index in range(3)]
+    images, texts = next(pairs(scenes, 0, 256, 64))
+    assert len(images) == len(texts) == 3
+
+
 def test_training_pairs_depend_on_the_seed_alone() -> None:
     scenes = [draw_scene(1, index) for index in range(6)]
     batches = [next(pairs(scenes, seed, 4, 64)) for seed in (0, 0, 1)]
