@@ -16,7 +16,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from phreg.errors import ObjectNotFoundError, StorageError
-from phreg.storage import Folder, glob_url, open_url, read_url
+from phreg.storage import Folder, glob_url, open_url, read_url, version_of
 from phreg.storage.messages import redacted
 
 CANARY = "CANARY0123456789SECRET"
@@ -464,3 +464,16 @@ def test_glob_url(folder: Folder) -> None:
     assert [url.rpartition("/")[2] for url in found] == ["s-0.tar", "s-1.tar"]
     assert [read_url(url) for url in found] == [b"", b""]
     assert glob_url(folder.url_of("none-*")) == []
+
+
+def test_a_version_changes_with_the_object(folder: Folder) -> None:
+    """Where the store tells one: memory does not."""
+    url = folder.url_of("a")
+    with pytest.raises(ObjectNotFoundError):
+        version_of(url)
+    folder.write("a", b"one")
+    first = version_of(url)
+    assert version_of(url) == first
+    folder.write("a", b"two")
+    second = version_of(url)
+    assert (first, second) == (None, None) if url.startswith("memory:") else first != second

@@ -29,7 +29,9 @@ def version_of(url: str) -> str | None:
     with explained("look at", url):
         fs, path = open_fs(url)
         info = fs.info(path)
-    tag = info.get("ETag") or info.get("etag") or (info.get("mtime") and f"{info['ino']} {info['mtime']}")
+    tag = info.get("ETag") or info.get("etag")
+    if tag is None and "ino" in info:  # without it, times are often of whole seconds
+        tag = f"{info['ino']} {info['mtime']}"
     return f"{info['size']} {tag}" if tag else None
 
 
