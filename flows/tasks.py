@@ -12,7 +12,7 @@ from prefect.tasks import Task
 from flows.progress import student_logger, targets_logger
 from phreg.config import RunConfig, StudentConfig
 from phreg.distill.result import StudentReport
-from phreg.errors import CorruptTargetsError, DownloadError
+from phreg.errors import CacheError, DownloadError
 from phreg.evaluate import Evaluation
 from phreg.execution.failures import is_mistake
 from phreg.execution.targets import TargetsReport
@@ -44,8 +44,8 @@ def _healing(stage: F) -> F:
 
     @functools.wraps(stage)
     def healed(config: RunConfig, prepared: Prepared, *arguments: Any, **named: Any) -> Any:
-        def tell(error: CorruptTargetsError) -> None:
-            get_run_logger().warning("damaged targets, which are made anew: %s", error)
+        def tell(error: CacheError) -> None:
+            get_run_logger().warning("targets are made anew: %s", error)
 
         def work() -> Any:
             return stage(config, prepared, *arguments, **named)

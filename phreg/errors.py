@@ -137,7 +137,9 @@ class CorruptTargetsError(CacheError):
 
 
 class MissingTargetsError(CacheError):
-    """No committed targets for a shard or a key."""
+    """No committed targets for a shard or a key. `damage` names a shard that was expected to be there."""
+
+    damage: Damage | None = None
 
 
 class GenerationError(PhregError):

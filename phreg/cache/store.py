@@ -100,9 +100,9 @@ class TargetStore:
             error.damage = Damage(self.digest, name, None)
             raise
 
-    def records(self) -> dict[str, CommitRecord]:
-        """All commit records by shard name, sorted."""
-        names = self.shards()
+    def records(self, names: Sequence[str] | None = None) -> dict[str, CommitRecord]:
+        """Commit records by shard name: those of `names` that are there; by default of all shards, sorted."""
+        names = self.shards() if names is None else names
         found = zip(names, in_parallel(self.record, names), strict=True)
         return {name: record for name, record in found if record is not None}
 
@@ -164,11 +164,13 @@ class TargetStore:
         """
         record = self.record(name) if shard_digest is None else self.check_content(name, shard_digest)
         if record is None:
-            raise MissingTargetsError(
+            missing = MissingTargetsError(
                 f"The shard {name!r} has no committed targets in {self.folder.url}",
                 expected=_record_path(name),
                 remedy="make them first: `phreg run` makes what is missing",
             )
+            missing.damage = Damage(self.digest, name, None)
+            raise missing
         return self.read_committed(record)
 
     def read_committed(self, record: CommitRecord) -> TargetRows:
@@ -178,9 +180,9 @@ class TargetStore:
             rows = rows_from_objects(dict(zip(record.objects, fetched, strict=True)))
             self._check_rows(rows)
         except Exception as error:  # whatever Zarr makes of a group that was not written by us
-            raise self._corrupt(record, record.folder, f"a group that cannot be read: {error}") from error
+            raise self._unreadable(record, f"a group that cannot be read: {error}") from error
         if len(rows) != record.rows:
-            raise self._corrupt(record, record.folder, f"{len(rows)} rows instead of {record.rows}")
+            raise self._unreadable(record, f"{len(rows)} rows instead of {record.rows}")
         return rows
 
     def discard(self, name: str) -> None:
@@ -231,6 +233,13 @@ class TargetStore:
                 f"{expected.size} bytes with SHA-256 {expected.sha256[:16]}...",
             )
         return data
+
+    def _unreadable(self, record: CommitRecord, found: str) -> CorruptTargetsError:
+        """All digests match: the bytes are as written, and it may be this machine that cannot read them. So
+        it is not `damage`, which a run would discard."""
+        error = self._corrupt(record, record.folder, found)
+        error.damage = None
+        return error
 
     def _corrupt(
         self, record: CommitRecord, place: str, found: str, expected: str = ""

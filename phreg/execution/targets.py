@@ -12,7 +12,14 @@ import torch
 from phreg.cache import TargetStore
 from phreg.config import GenerationConfig, TeacherConfig
 from phreg.data import shard_name
-from phreg.errors import ConfigError, MissingTargetsError, ModelError, PhregError, SpecMismatchError
+from phreg.errors import (
+    ConfigError,
+    DownloadError,
+    MissingTargetsError,
+    ModelError,
+    PhregError,
+    SpecMismatchError,
+)
 from phreg.execution.cluster import connect
 from phreg.execution.failures import is_mistake
 from phreg.execution.pool import OnError, PoolSettings, run_pool
@@ -138,7 +145,7 @@ def _in_own_order(urls: Sequence[str]) -> list[str]:
 
 def judge(error: Exception) -> OnError:
     """What an actor's exception means for the pool."""
-    if isinstance(error, ModelError | ConfigError | SpecMismatchError | MissingTargetsError):
+    if isinstance(error, ModelError | DownloadError | ConfigError | SpecMismatchError | MissingTargetsError):
         return OnError.STOP  # about the teacher or the store, not about a shard
     if is_mistake(error):
         return OnError.GIVE_UP

@@ -21,6 +21,8 @@ from phreg.models import Backbone
 from phreg.storage import version_of
 from phreg.types import Quarantined
 
+OUT_OF_MEMORY_TRIES, OUT_OF_MEMORY_WAIT_S = 3, 20.0  # of one image alone, in a row
+
 logger = logging.getLogger(__name__)
 
 
@@ -43,6 +45,7 @@ class TargetGenerator:
         self._batch, self._decode_threads = images_per_forward, decode_threads
         self._teacher: Backbone | None = None
         self._lock = Lock()
+        self._patience = OUT_OF_MEMORY_TRIES
         self.steps = 0  # grows with each shard read and batch begun: a sign of life
 
     @property
@@ -77,7 +80,7 @@ class TargetGenerator:
             reused=reused,
             forward_passes=passes,
             seconds=time.perf_counter() - start,
-            damage=damage,
+            damage="" if reused else damage,
         )
 
     def _sound_record(self, name: str) -> tuple[CommitRecord | None, str]:
@@ -101,14 +104,17 @@ class TargetGenerator:
         return collector, passes
 
     def _add(self, teacher: Backbone, crops: Sequence[Crop], collector: RowCollector) -> int:
-        """Compute a batch, in parts if need be; gives the number of views computed.
+        """Compute crops, in parts if need be; gives the number of views computed.
 
-        If something in it is NaN or Inf, one by one, to find out in which sample.
+        If something in them is NaN or Inf, one by one, to find out in which sample.
         """
+        if len(crops) > self._batch:
+            return self._add_parts(teacher, crops, self._batch, collector)
         self.steps += 1
-        views = len(crops) * self.spec.views
+        views, wait = len(crops) * self.spec.views, 0.0
         try:
             collector.add(crops, compute_targets(teacher, self.spec, crops))
+            self._patience = OUT_OF_MEMORY_TRIES
             return views
         except NonFiniteError as error:
             if len(crops) == 1:
@@ -116,21 +122,32 @@ class TargetGenerator:
                 return views
             size = 1
         except torch.OutOfMemoryError as error:
-            views, size = 0, self._halve(len(crops), error)
-        return views + sum(self._add(teacher, part, collector) for part in _batches(crops, size))
+            wait = self._make_room(len(crops), error)
+            views, size = 0, self._batch
+        time.sleep(wait)  # here the error is gone, and with it what it held on the GPU
+        return views + self._add_parts(teacher, crops, size, collector)
 
-    def _halve(self, crops: int, error: torch.OutOfMemoryError) -> int:
-        """What the GPU is to hold at once from now on. Raises `ConfigError` if one image is too much."""
+    def _add_parts(self, teacher: Backbone, crops: Sequence[Crop], size: int, collector: RowCollector) -> int:
+        return sum(self._add(teacher, part, collector) for part in _batches(crops, size))
+
+    def _make_room(self, crops: int, error: torch.OutOfMemoryError) -> float:
+        """Halve what the GPU is to hold at once, from now on. One image is tried again: others may use it.
+
+        Gives the seconds to wait. Raises `ConfigError` if one image was too much too often.
+        """
         found = str(error).splitlines()[0][:300]
-        if crops == 1:
+        if crops > 1:
+            self._batch = crops // 2
+            logger.warning("too little GPU memory for %d images, now %d: %s", crops, self._batch, found)
+            return 0.0
+        self._patience -= 1
+        if self._patience < 0:
             raise ConfigError(
                 f"The GPU has too little memory for one image with {self.spec.views} views",
                 found=found,
                 remedy="see what else runs on it, or give an actor all of it (generation.gpus_per_actor)",
             ) from None
-        self._batch = crops // 2
-        logger.warning("too little GPU memory for %d images, now %d at once: %s", crops, self._batch, found)
-        return self._batch
+        return OUT_OF_MEMORY_WAIT_S
 
     def _loaded(self) -> Backbone:
         """The teacher, once loaded and found to be the spec's."""

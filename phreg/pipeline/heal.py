@@ -6,8 +6,9 @@ from typing import TypeVar
 from phreg.cache import TargetStore
 from phreg.config import RunConfig
 from phreg.data import shard_name
-from phreg.errors import CorruptTargetsError, MissingTargetsError
+from phreg.errors import CacheError, CorruptTargetsError, MissingTargetsError
 from phreg.execution.targets import generate_targets
+from phreg.pipeline.assess import on_cluster
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.targets import check_report
 from phreg.storage import Folder
@@ -20,18 +21,19 @@ def on_sound_targets(
     config: RunConfig,
     prepared: Prepared,
     work: Callable[[], Result],
-    tell: Callable[[CorruptTargetsError], None] = lambda error: None,
+    tell: Callable[[CacheError], None] = lambda error: None,
 ) -> Result:
     """`work()`, done again whenever damaged targets stopped it and could be made anew.
 
-    `tell` hears of the damage first. A shard is made anew once: found damaged again, or not one of this
-    run's, the error is raised.
+    So also for targets that went under its hands: another run discards what it finds damaged. `tell` hears
+    of it first. A shard is made anew once: if it is found so again, or is not one of this run's, the error is
+    raised.
     """
     remade: set[tuple[str, str]] = set()
     while True:
         try:
             return work()
-        except CorruptTargetsError as error:
+        except (CorruptTargetsError, MissingTargetsError) as error:
             damage = error.damage
             if damage is None or (damage.spec, damage.shard) in remade:
                 raise
@@ -51,7 +53,7 @@ def remake(config: RunConfig, prepared: Prepared, damage: Damage) -> bool:
     if not names or not urls:
         return False
     store = TargetStore.open(Folder(config.cache_url), damage.spec)
-    if not _reads_well(store, damage.shard):
+    if not on_cluster(config, _reads_well, store, damage.shard):
         store.discard_damaged(damage.shard, damage.attempt)
         report = generate_targets(
             teacher=config.teacher,

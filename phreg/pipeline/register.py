@@ -137,7 +137,8 @@ def _lineage(
 ) -> dict[str, object]:
     job = student_job(config, prepared, student)
     store = TargetStore.open(Folder(config.cache_url), prepared.targets[config.reference_targets])
-    held_out = {name: record.shard_digest for name, record in store.records().items()}
+    names = [shard.name for shard in job.validation]
+    held_out = {name: record.shard_digest for name, record in store.records(names).items()}
     return lineage(
         config.model_dump(mode="json"),
         student_digest=report.digest,

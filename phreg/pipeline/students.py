@@ -15,7 +15,8 @@ from phreg.storage import Folder
 def student_job(config: RunConfig, prepared: Prepared, student: StudentConfig) -> StudentJob:
     """The job, with the shards as they were committed. Raises `MissingTargetsError` if one is not."""
     digest = prepared.targets[student.targets]
-    records = TargetStore.open(Folder(config.cache_url), digest).records()
+    names = [shard_name(url) for url in (*prepared.train, *prepared.validation)]
+    records = TargetStore.open(Folder(config.cache_url), digest).records(names)
     return StudentJob(
         student=student,
         teacher=config.teacher,

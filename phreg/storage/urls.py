@@ -30,9 +30,9 @@ def version_of(url: str) -> str | None:
         fs, path = open_fs(url)
         info = fs.info(path)
     tag = info.get("ETag") or info.get("etag")
-    if tag is None and "ino" in info:  # without it, times are often of whole seconds
+    if not tag and "ino" in info and "mtime" in info:  # other times are often of whole seconds
         tag = f"{info['ino']} {info['mtime']}"
-    return f"{info['size']} {tag}" if tag else None
+    return f"{info.get('size')} {tag}" if tag else None
 
 
 def glob_url(pattern: str) -> list[str]:

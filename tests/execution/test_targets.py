@@ -180,7 +180,7 @@ def test_a_store_that_is_not_there_is_found_before_ray_starts(tmp_path: Path) ->
         (NonFiniteError("n"), OnError.GIVE_UP),
         (GenerationError("g"), OnError.GIVE_UP),
         (StorageError("s"), OnError.RETRY),
-        (DownloadError("d"), OnError.RETRY),
+        (DownloadError("d"), OnError.STOP),
         (RuntimeError("CUDA error: an illegal memory access"), OnError.REPLACE),
     ],
 )

@@ -203,11 +203,11 @@ def test_a_batch_too_large_for_the_gpu_is_halved_and_those_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """There is no GPU here: the error is raised where torch would raise it."""
-    sizes, room = [], 2
+    sizes, room, full = [], 2, 0
 
     def compute(teacher, spec, crops):
         sizes.append(len(crops))
-        if len(crops) > room:
+        if len(crops) > (0 if len(sizes) <= full else room):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
         return compute_targets(teacher, spec, crops)
 
@@ -218,13 +218,18 @@ def test_a_batch_too_large_for_the_gpu_is_halved_and_those_after_it(
     monkeypatch.setattr("phreg.generate.generator.compute_targets", compute)
     generator = world.generator(images_per_forward=8)
     reports = [generator.generate(url) for url in urls]
-    assert sizes == [8, 4, 2, 2, 4, 2, 2, 1, *[2, 2, 2, 2, 1]]
+    assert sizes == [8, 4, 2, 2, 2, 2, 1, *[2, 2, 2, 2, 1]]
     assert digests(world) == digests(alone)
     assert [each.forward_passes for each in reports] == [each.forward_passes for each in expected]
-    assert "too little GPU memory for 8 images, now 4 at once: CUDA out of memory" in caplog.text
+    assert "too little GPU memory for 8 images, now 4: CUDA out of memory" in caplog.text
+    monkeypatch.setattr("phreg.generate.generator.OUT_OF_MEMORY_WAIT_S", 0.0)
     room = 0
+    third = str(write_shard(tmp_path / "s2.tar", 1))
     with pytest.raises(ConfigError, match=r"too little memory for one image with 4 views(?s:.)*20 GiB"):
-        generator.generate(str(write_shard(tmp_path / "s2.tar", 1)))
+        generator.generate(third)
+    assert sizes[-4:] == [1, 1, 1, 1]
+    generator, room, full = world.generator(), 2, len(sizes) + 2  # somebody else's work, which ends
+    assert generator.generate(third).images == 1
 
 
 def test_a_shard_without_one_good_image_commits_no_rows(tmp_path: Path) -> None:
