@@ -20,7 +20,7 @@ from phreg.errors import (
     StorageError,
 )
 from phreg.storage import Folder
-from phreg.types import Quarantined
+from phreg.types import Damage, Quarantined
 from tests.cache.examples import SHARD_DIGEST, assert_equal_rows, make_rows, make_spec
 
 OTHER_DIGEST = "6" * 64
@@ -73,8 +73,9 @@ def test_nothing_is_committed_yet(cache: Folder) -> None:
     assert store.record("photos-0") is None
     assert store.check_content("photos-0", SHARD_DIGEST) is None
     assert store.records() == {}
-    with pytest.raises(MissingTargetsError, match="photos-0"):
+    with pytest.raises(MissingTargetsError, match="photos-0") as caught:
         store.read("photos-0")
+    assert caught.value.damage == Damage(store.digest, "photos-0", None)
 
 
 def test_a_second_commit_is_the_first(store: TargetStore) -> None:
@@ -226,6 +227,7 @@ def test_damage_to_any_object_is_found(disk: Folder, encoding: str, damage: str)
         store.folder.remove(place) if damaged is None else store.folder.write(place, damaged)
         with pytest.raises(CorruptTargetsError) as caught:
             store.read("photos-0")
+        assert caught.value.damage == Damage(store.digest, "photos-0", record.attempt)
         assert store.folder.url_of(place) in caught.value.problem
         assert "shards/photos-0.json" in caught.value.remedy
         store.folder.write(place, whole)
