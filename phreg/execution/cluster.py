@@ -81,13 +81,20 @@ def _start_local() -> None:
     except Exception as error:  # Ray raises bare ones
         raise ClusterError(
             "The local Ray did not start",
-            found=" ".join(str(error).split())[:500],
+            found=_without_traceback(str(error)),
             remedy="run the same command again, when the machine has less to do if it is a matter of time; "
             "else see Ray's log files (/tmp/ray/session_latest/logs, or below RAY_TMPDIR)",
         ) from error
     finally:
         del os.environ[variable]
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _without_traceback(text: str) -> str:
+    """What Ray says, and of a traceback that it quotes the last line."""
+    said, _, quoted = text.partition("Traceback (most recent call last):")
+    last = quoted.strip().splitlines()[-1:]
+    return " ".join(" ".join([said, *last]).split())[:500]
 
 
 def _join(address: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 import ray
 
 from phreg.errors import ConfigError
-from phreg.execution.cluster import check_address, connect
+from phreg.execution.cluster import _without_traceback, check_address, connect
 from phreg.execution.remote import run_remote
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
@@ -92,3 +92,12 @@ def test_something_that_is_not_ray_is_given_up_in_bounded_time(monkeypatch: pyte
         with pytest.raises(ConfigError, match="did not answer"):
             check_address(f"127.0.0.1:{silent.getsockname()[1]}")
         assert time.monotonic() - start < 60  # where ray.init would wait for minutes
+
+
+def test_of_a_traceback_that_ray_quotes_the_last_line_is_told() -> None:
+    quoted = "Traceback (most recent call last):\n  File x\n    y\nRpcError: timed out\n"
+    assert (
+        _without_traceback(f"Failed to start GCS. Last error: {quoted}")
+        == "Failed to start GCS. Last error: RpcError: timed out"
+    )
+    assert _without_traceback("no room\nleft") == "no room left"
