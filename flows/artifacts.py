@@ -6,7 +6,8 @@ import re
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
 from phreg.errors import hide_credentials
-from phreg.pipeline.report import RunReport, figure_urls, markdown_table, reuse_lines, table
+from phreg.markdown import markdown_table
+from phreg.pipeline.report import RunReport, figure_urls, reuse_lines, table
 from phreg.storage import read_url
 
 MAX_FIGURE_BYTES = 1 << 20  # figures live in Prefect's database
@@ -44,4 +45,6 @@ def artifact_key(name: str) -> str:
 
 
 def _describe(report: RunReport) -> str:
-    return "\n".join([markdown_table(table(report)), "", *(f"- {line}" for line in reuse_lines(report))])
+    rows = table(report)
+    shown = markdown_table(list(rows[0]), [list(row.values()) for row in rows])
+    return "\n".join([shown, "", *(f"- {line}" for line in reuse_lines(report))])

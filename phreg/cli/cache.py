@@ -4,7 +4,8 @@ import argparse
 import sys
 from typing import Any
 
-from phreg.cli.options import add_command, duration, human_bytes, non_negative, plain, print_table, progress
+from phreg.cli.options import add_command, duration, human_bytes, non_negative, print_table, progress
+from phreg.cli.tables import plain
 from phreg.errors import MissingTargetsError, hide_credentials
 
 

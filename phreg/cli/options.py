@@ -6,9 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from phreg.cli.tables import plain, table_lines, terminal_width
 
 
 def add_command(
@@ -75,23 +73,12 @@ def progress(doing: str, things: str) -> Callable[[int, int], None]:
 
 
 def print_table(rows: Sequence[dict[str, str]], empty: str) -> None:
-    """Rows as a table, blank where a row lacks what another has; or a sentence if there are none."""
+    """Rows as a table that fits the terminal, no value cut; or a sentence if there are none."""
     if not rows:
         print(empty)
         return
-    shown = Table(show_edge=False, pad_edge=False)
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    for number, column in enumerate(columns):
-        shown.add_column(Text(plain(column)), justify="left" if number == 0 else "right", no_wrap=True)
-    for row in rows:
-        cells = (plain(str(row.get(column, ""))) for column in columns)
-        shown.add_row(*map(Text, cells))  # a str would be read as markup
-    Console(width=None if sys.stdout.isatty() else 240).print(shown)
-
-
-def plain(text: str) -> str:
-    """On one line, and without what a terminal would take for a command."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    shown = [{plain(name): plain(str(value)) for name, value in row.items()} for row in rows]
+    print("\n".join(table_lines(shown, terminal_width())))
 
 
 def human_bytes(count: float) -> str:

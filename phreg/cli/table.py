@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from phreg.cli.options import add_command, add_config
+from phreg.cli.options import add_command, add_config, print_table
 from phreg.errors import hide_credentials
 
 EXAMPLE_CONFIG = """\
@@ -37,11 +37,13 @@ def table(options: argparse.Namespace) -> int:
 def run_table(path: str, overrides: list[str], output: str) -> int:
     from flows.table import table as table_flow
     from flows.terminal import prepare_terminal
-    from phreg.pipeline.table import markdown
+    from phreg.pipeline.table import notes, records
 
     prepare_terminal()
     found = table_flow(config=path, overrides=overrides)
-    print(f"\n{markdown(found)}")
+    print(f"\n{found.title or found.name}\n")
+    print_table(records(found, arrows=True), "no methods")
+    print("\n".join(["", *notes(found), ""]))
     folder = hide_credentials(output).rstrip("/")
     print(f"as markdown and CSV: {folder}/tables/{found.name}.md, .csv")
     return 1 if found.failures else 0

@@ -84,12 +84,6 @@ def table(report: RunReport) -> list[Row]:
     return rows
 
 
-def markdown_table(rows: Sequence[Row]) -> str:
-    header = list(rows[0])
-    lines = [header, ["---"] * len(header), *([row[name] for name in header] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def reuse_lines(report: RunReport) -> list[str]:
     """Which targets and students were reused and which made, and what the teacher had to do."""
     lines = [

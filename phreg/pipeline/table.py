@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from phreg.errors import ConfigError
+from phreg.markdown import markdown_table
 from phreg.pipeline.columns import Scores, is_count, is_higher_better, shown_measures
 from phreg.pipeline.prepare import Prepared
 from phreg.storage import Folder
@@ -43,18 +44,21 @@ def check_columns(table: TableConfig, prepared: Prepared) -> None:
 
 def markdown(table: Table) -> str:
     """Mean and sample standard deviation over the seeds, the best mean of each column in bold."""
-    lines = [table.title, ""] if table.title else []
     header = ["method", *(f"{name} {_arrow(name)}" for name in table.columns)]
     best = {name: _best(table, name) for name in table.columns}
     rows = [
         [row, *(_cell(runs, name, best[name]) for name in table.columns)]
         for row, runs in table.scores.items()
     ]
-    lines += ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows)]
-    lines += ["", f"{len(table.seeds)} seed{'s' if len(table.seeds) > 1 else ''}; mean ± standard deviation."]
+    title = [table.title, ""] if table.title else []
+    return "\n".join([*title, markdown_table(header, rows), "", *notes(table)]) + "\n"
+
+
+def notes(table: Table) -> list[str]:
+    """Lines to stand below a table: what its numbers are, what was left out, what failed."""
+    lines = [f"{len(table.seeds)} seed{'s' if len(table.seeds) > 1 else ''}; mean ± standard deviation."]
     lines += [f"Not there, so left out: {', '.join(table.absent)}."] if table.absent else []
-    lines += [f"- {row} failed: {reason}" for row, reason in table.failures.items()]
-    return "\n".join(lines) + "\n"
+    return lines + [f"- {row} failed: {reason}" for row, reason in table.failures.items()]
 
 
 def as_csv(table: Table) -> str:
@@ -68,10 +72,12 @@ def as_csv(table: Table) -> str:
     return text.getvalue()
 
 
-def records(table: Table) -> list[dict[str, str]]:
-    """The cells as text, for a table artifact."""
+def records(table: Table, arrows: bool = False) -> list[dict[str, str]]:
+    """The cells as text, for a table artifact and a terminal; `arrows` in the columns' names say what is
+    better."""
+    titles = {name: f"{name} {_arrow(name)}" if arrows else name for name in table.columns}
     return [
-        {"method": row} | {name: _cell(runs, name, None) for name in table.columns}
+        {"method": row} | {title: _cell(runs, name, None) for name, title in titles.items()}
         for row, runs in table.scores.items()
     ]
 

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from phreg.config import StudentConfig, TargetConfig, TeacherConfig
+from phreg.markdown import markdown_table
 from phreg.registry.lineage import without_secrets
 from phreg.types import HIGHER_IS_BETTER
 
@@ -89,15 +90,15 @@ def _making(
         "targets": f"{target}, stored as {targets.encoding}",
         "registers": str(student.registers or "none"),
         "unlocked": ", ".join(_code(name) for name in student.unlock),
-        "steps": f"{steps}, of {student.batch_size} crops a worker"
+        "steps": f"{steps}, of {student.batch_size} crops per worker"
         + (f"; {skipped_steps} of them left out, for want of a finite loss" if skipped_steps else ""),
-        "loss": "(1 - cosine) + mean squared error, a patch",
+        "loss": "(1 - cosine) + mean squared error, per patch",
         "optimiser": f"AdamW, learning rate {student.learning_rate:g} decaying to "
         f"{student.final_learning_rate:g}, weight decay {student.weight_decay:g}",
         "precision": student.precision,
         "seed": str(student.seed),
     }
-    return _table(("", ""), list(rows.items()))
+    return markdown_table(("", ""), list(rows.items()))
 
 
 def _metrics_table(metrics: Mapping[str, float], teacher_metrics: Mapping[str, float]) -> str:
@@ -111,7 +112,7 @@ def _metrics_table(metrics: Mapping[str, float], teacher_metrics: Mapping[str, f
         )
         for name in names
     ]
-    return _table(("measure", "teacher", "student", "meaning"), rows)
+    return markdown_table(("measure", "teacher", "student", "meaning"), rows)
 
 
 def _lineage_table(lineage: Mapping[str, Any]) -> str:
@@ -124,12 +125,7 @@ def _lineage_table(lineage: Mapping[str, Any]) -> str:
     ]
     rows += [("made with", ", ".join(f"{name} {version}" for name, version in lineage["packages"].items()))]
     rows += [("commit", _code(git["commit"]) + (", with changes" if git["dirty"] else ""))] if git else []
-    return _table(("", ""), rows)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return markdown_table(("", ""), rows)
 
 
 def _code(text: str) -> str:

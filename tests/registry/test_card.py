@@ -56,4 +56,4 @@ def test_odd_names_break_neither_the_tables_nor_the_page() -> None:
 
 def test_it_says_how_many_steps_were_left_out() -> None:
     assert "left out" not in make()
-    assert "1234, of 16 crops a worker; 3 of them left out" in make(skipped_steps=3)
+    assert "1234, of 16 crops per worker; 3 of them left out" in make(skipped_steps=3)
