@@ -1,4 +1,4 @@
-"""The tasks: one a stage (distillation: one a student). They pass URIs and small reports, never tensors."""
+"""The tasks: one per stage (distillation: one per student). They pass URIs and small reports, no tensors."""
 
 import functools
 from collections.abc import Callable

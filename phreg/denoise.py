@@ -29,7 +29,7 @@ def denoise(
     """Dense features of normalised images, averaged in float32 over the views that saw each patch.
 
     Args:
-        images_per_forward: images (each with all its views) a forward pass. Default: 1 on CPU, so that a
+        images_per_forward: images (each with all its views) per forward pass. Default: 1 on CPU, so that a
             target does not depend on its batch; all of them elsewhere.
 
     Raises `ConfigError` if some patch is seen by no view, `NonFiniteError` if a feature is NaN or Inf.

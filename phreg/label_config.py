@@ -52,7 +52,7 @@ class ProbeConfig(Section):
         None, description="side in pixels of the square all images are resized to; default: the model's"
     )
     steps: PositiveInt = Field(1000, description="of training, whatever the size of the set; DINOv2: 40 000")
-    batch_size: PositiveInt = Field(16, description="images a step")
+    batch_size: PositiveInt = Field(16, description="images per step")
     learning_rate: PositiveFloat = Field(
         1e-2, description="AdamW, decaying to zero along a cosine; for 40 000 steps DINOv2 takes 1e-3"
     )

@@ -60,10 +60,10 @@ class TargetConfig(Section):
     """One named way of making targets. The defaults are the paper's."""
 
     views: PositiveInt = Field(
-        10, description="views a crop, the unshifted one included; 1 caches raw features"
+        10, description="views per crop, the unshifted one included; 1 caches raw features"
     )
     max_shift: float = Field(0.15, ge=0, lt=1, description="largest shift, as a fraction of the grid's side")
-    crops_per_image: PositiveInt = Field(1, description="crops cached an image")
+    crops_per_image: PositiveInt = Field(1, description="crops cached per image")
     min_crop: float = Field(
         0.5, gt=0, le=1, description="smallest crop side as a fraction of the image's short side (largest: 1)"
     )
@@ -93,7 +93,7 @@ class StudentConfig(Section):
         1.0, description="largest global gradient norm; null: no clipping"
     )
     epochs: PositiveFloat = Field(1.0, description="passes over the cached crops; fractions are allowed")
-    batch_size: PositiveInt = Field(16, description="crops a step and worker")
+    batch_size: PositiveInt = Field(16, description="crops per step and worker")
     precision: Precision = Field("float32", description="of the forward pass; weights stay float32")
     seed: int = Field(0, description="of the registers' start values and the order of samples")
 
@@ -106,9 +106,9 @@ class GenerationConfig(Section):
     gpus_per_actor: Gpus = Field(0, description="up to 1; 0 runs the teacher on CPU")
     cpus_per_actor: PositiveFloat = Field(1, description="CPUs that Ray keeps free for each actor")
     images_per_forward: PositiveInt = Field(
-        8, description="crops (with all views) a forward pass; CPU: always 1"
+        8, description="crops (with all views) per forward pass; CPU: always 1"
     )
-    max_attempts: PositiveInt = Field(3, description="tries a shard before it is reported as failed")
+    max_attempts: PositiveInt = Field(3, description="attempts per shard before it is reported as failed")
     start_timeout_s: PositiveFloat = Field(300, description="seconds to wait for min_actors")
     stall_timeout_s: PositiveFloat = Field(
         3600, description="seconds without a shard read or a batch begun until an actor is taken for hung"

@@ -28,7 +28,7 @@ class TeacherRow(Section):
 class TableConfig(Section):
     """A table: the run that makes its students and names its labelled sets, and its other rows.
 
-    Students and targets are made once a seed, `seed` and every student's `seed` set to it; what several
+    Students and targets are made once per seed, `seed` and every student's `seed` set to it; what several
     tables share (targets, students, scores) is found in the run's cache and output and used again.
     """
 

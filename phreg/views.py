@@ -17,7 +17,7 @@ CANDIDATES_PER_VIEW = 10  # the reference draws 10 n offsets and keeps the n mos
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """n views shared by a batch (`offsets [n, 2]`, `flips [n]`) or one set an image (`[B, n, 2]`, `[B, n]`).
+    """n views shared by a batch (`offsets [n, 2]`, `flips [n]`) or one set per image (`[B, n, 2]`, `[B, n]`).
 
     Offsets are (dy, dx) in patches; anything array-like is taken. Raises `ConfigError` where the two
     do not fit together.
@@ -43,7 +43,7 @@ class Views:
         object.__setattr__(self, "flips", flips.astype(np.bool_))
 
     def __len__(self) -> int:
-        """The number of views an image, n."""
+        """The number of views per image, n."""
         return int(self.offsets.shape[-2])
 
     def __getitem__(self, images: slice) -> "Views":
@@ -69,7 +69,7 @@ class Views:
 
 
 def stack_views(views: list[Views]) -> Views:
-    """One set of views an image, as a batch."""
+    """One set of views per image, as a batch."""
     return Views(np.stack([v.offsets for v in views]), np.stack([v.flips for v in views]))
 
 
@@ -77,7 +77,7 @@ def sample_views(grid: int | tuple[int, int], n: int = 10, max_shift: float = 0.
     """Draw n views for a patch grid: view 0 as it is, the others spread out by farthest point sampling.
 
     Args:
-        grid: patches a side, or (rows, columns).
+        grid: patches per side, or (rows, columns).
         n: number of views, the unshifted one included.
         max_shift: largest shift as a fraction of the grid's side; s = round(max_shift * side) patches.
         seed: equal arguments give equal views.

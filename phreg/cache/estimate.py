@@ -10,7 +10,7 @@ from phreg.cache.zarr_group import FIXED_ARRAYS, rows_per_object
 
 
 def estimated_bytes(spec: TargetSpec, rows: int) -> int:
-    """Bytes of the features of `rows` crops; keys, boxes, views and metadata add some kilobytes a shard."""
+    """Bytes of the features of `rows` crops; keys, boxes, views and metadata add some kilobytes per shard."""
     return encoded_bytes(spec.encoding, rows, spec.patches, spec.dim)
 
 

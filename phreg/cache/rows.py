@@ -1,4 +1,4 @@
-"""`TargetRows`: the targets of one shard, a row a crop.
+"""`TargetRows`: the targets of one shard, a row per crop.
 
 Shapes: N rows, n views, P patches, C channels.
 """

@@ -2,7 +2,7 @@
 
 | array | shape | type | |
 | --- | --- | --- | --- |
-| `features` | [N, P, C] | by encoding | Zarr sharding: an inner chunk an image, up to 32 images an object |
+| `features` | [N, P, C] | by encoding | Zarr sharding: an inner chunk per image, up to 32 images per object |
 | `scales`, `channel_mean`, `channel_std` | [N, P], [C], [C] | float32 | int8 only |
 | `keys` | [N, bytes] | uint8 | UTF-8, zero-padded: Zarr v3 has no settled string type |
 | `crops`, `boxes`, `views` | [N], [N, 3], [N, n, 3] | int32 | |

@@ -13,7 +13,7 @@ def add(commands: Any) -> None:
     group = commands.add_parser("cache", help="list, verify and clean a target cache")
     actions = group.add_subparsers(metavar="ACTION", required=True)
     parser = add_command(
-        actions, "list", list_specs, "What a cache holds: one line a target spec.",
+        actions, "list", list_specs, "What a cache holds: one line per target spec.",
         "phreg cache list runs/demo/cache",
     )  # fmt: skip
     parser.add_argument("cache", metavar="CACHE", help="URL of the cache")

@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
     parser.add_argument("images", metavar="IMAGES", help="folder of images, at any depth; local or a URL")
     parser.add_argument("out", metavar="OUT", help="folder for the shards; local or a URL")
     parser.add_argument(
-        "--samples-per-shard", type=positive, metavar="N", help=f"images a shard ({SAMPLES_PER_SHARD})"
+        "--samples-per-shard", type=positive, metavar="N", help=f"images per shard ({SAMPLES_PER_SHARD})"
     )
 
 

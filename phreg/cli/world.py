@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("output", help="folder or URL to write to")
     parser.add_argument("--train", type=_up_to(MOST_SCENES), default=1000, help="scenes in shards (1000)")
-    parser.add_argument("--per-shard", type=_up_to(MOST_SCENES), default=100, help="scenes a shard (100)")
+    parser.add_argument("--per-shard", type=_up_to(MOST_SCENES), default=100, help="scenes per shard (100)")
     parser.add_argument(
         "--labelled", type=_up_to(MOST_SCENES), default=200, help="other scenes, with labels (200)"
     )

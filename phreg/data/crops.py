@@ -52,7 +52,7 @@ def center_box(width: int, height: int) -> Box:
 
 
 def cut(image: Image.Image, box: Box, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-    """The region of an RGB image at `size` pixels a side, bicubic with antialiasing."""
+    """The region of an RGB image at `size` pixels per side, bicubic with antialiasing."""
     top, left, side = box
     region = (left, top, left + side, top + side)
     return np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=region))

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 class LabelledImage:
     """One image with what is known of it.
 
-    `labels`: class index a pixel, 255 where it does not count. `depth`: metres, 0 where not measured.
+    `labels`: class index per pixel, 255 where it does not count. `depth`: metres, 0 where not measured.
     """
 
     key: str

@@ -1,6 +1,6 @@
 """Crops and their targets: a shard's images joined by key with its targets, and batches of both.
 
-Shapes: B crops, S pixels a side, P patches, C channels.
+Shapes: B crops, S pixels per side, P patches, C channels.
 """
 
 from collections.abc import Callable, Sequence

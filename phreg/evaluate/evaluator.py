@@ -17,7 +17,7 @@ from phreg.models import Backbone
 
 Array = npt.NDArray[np.float64]
 IMAGES_PER_FORWARD = 4
-"""Images a batch off the CPU, each with all its shifted views; on CPU 1, which is as fast there."""
+"""Images per batch off the CPU, each with all its shifted views; on CPU 1, which is as fast there."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,7 +66,7 @@ class Inspected:
 
 
 def draw_inspection(items: Sequence[Inspected], title: str = "") -> bytes:
-    """A row an image: the crop, features, denoised features in the same colours, norms with outliers framed.
+    """A row per image: the crop, features, denoised features in the same colours, norms with outliers framed.
 
     Colours are fitted to each image; norms share one scale. Raises `NonFiniteError`.
     """

@@ -16,7 +16,7 @@ DARKEST, BRIGHTEST = 1.0, 99.0
 
 
 def colours(maps: Sequence[Float[Tensor, "C h w"]]) -> list[Colours]:
-    """Each feature map as an RGB image in [0, 1], one pixel a patch.
+    """Each feature map as an RGB image in [0, 1], one pixel per patch.
 
     All maps share one basis and one scale, fitted on all of their tokens together: equal colours mean
     equal features, across maps too. Features are taken at unit length, as the directions are what is

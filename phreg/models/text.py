@@ -25,7 +25,7 @@ Tokenizer = Callable[[list[str]], Tensor]
 
 
 class TextTower(nn.Module):
-    """Maps n texts to unit-norm features [n, C] in float32, frozen, some hundred texts a forward pass.
+    """Maps n texts to unit-norm features [n, C] in float32, frozen, some hundred texts per forward pass.
 
     Attributes: `digest` identity of weights, tokenizer and config; `out_dim` C.
     """

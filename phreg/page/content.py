@@ -36,7 +36,7 @@ class Table:
 class Panel:
     """One picture (PNG or JPEG bytes) with its caption and a description for who cannot see it.
 
-    `pixelated`: one pixel a patch, enlarged without smoothing. `marks`: (row, column) of pixels to frame.
+    `pixelated`: one pixel per patch, enlarged without smoothing. `marks`: (row, column) of pixels to frame.
     `wide`: on a narrow screen it has a row of its own.
     """
 

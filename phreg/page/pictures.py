@@ -1,4 +1,4 @@
-"""Arrays as small pictures: one pixel a patch where the page enlarges them."""
+"""Arrays as small pictures: one pixel per patch where the page enlarges them."""
 
 import io
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from phreg.scores import IGNORE
 
 HEAT_MAP = "viridis"
 LOSSLESS_SIDE = 160
-"""Images up to this many pixels a side stay PNG; larger ones are JPEG, a tenth of the size."""
+"""Images up to this many pixels per side stay PNG; larger ones are JPEG, a tenth of the size."""
 LARGEST_SIDE = 640
 JPEG_QUALITY = 88
 
 
 def photo(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
-    """An image for the page: PNG if it is small, else JPEG of at most `LARGEST_SIDE` pixels a side."""
+    """An image for the page: PNG if it is small, else JPEG of at most `LARGEST_SIDE` pixels per side."""
     picture = Image.fromarray(image)
     if max(picture.size) <= LOSSLESS_SIDE:
         return _png(picture)
@@ -31,12 +31,12 @@ def photo(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
 
 
 def colour_png(colours: Float[np.ndarray, "h w 3"]) -> bytes:
-    """Colours in [0, 1], a pixel a patch. Raises `ValueError` for values that are not finite."""
+    """Colours in [0, 1], one pixel per patch. Raises `ValueError` for values that are not finite."""
     return _png(Image.fromarray(_bytes(colours)))
 
 
 def heat_png(fractions: Float[np.ndarray, "h w"]) -> bytes:
-    """Numbers in [0, 1] on the page's colour scale, a pixel a patch. Raises `ValueError`."""
+    """Numbers in [0, 1] on the page's colour scale, one pixel per patch. Raises `ValueError`."""
     if not np.isfinite(fractions).all():
         raise ValueError("a heat map has values that are not finite")
     return _png(Image.fromarray(_bytes(colormaps[HEAT_MAP](np.clip(fractions, 0, 1))[..., :3])))
@@ -51,7 +51,7 @@ def heat_stops(count: int = 32) -> list[str]:
 def label_map_png(labels: UInt8[np.ndarray, "H W"], classes: Sequence[str]) -> bytes:
     """A label map in the colours of its classes; pixels labelled 255 are transparent.
 
-    At most `LARGEST_SIDE` pixels a side: of a larger map, evenly spaced pixels.
+    At most `LARGEST_SIDE` pixels per side: of a larger map, evenly spaced pixels.
     Raises `ValueError` for a label that is no class, and for more than 255 classes.
     """
     if len(classes) > IGNORE:

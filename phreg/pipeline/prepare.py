@@ -62,7 +62,7 @@ def prepare(config: RunConfig) -> Prepared:
     if config.training.workers > len(train):
         raise ConfigError(
             f"{config.training.workers} training workers cannot share {len(train)} shards",
-            expected="at most one worker a training shard",
+            expected="at most one worker per training shard",
             remedy="lower training.workers, or pack the images into more shards",
         )
     teacher = load_teacher(config.teacher)

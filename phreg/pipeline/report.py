@@ -62,7 +62,7 @@ class RunReport:
 
 
 def table(report: RunReport) -> list[Row]:
-    """One row a model: measures (better is ↑ or ↓), seconds, bytes of its targets, registry version.
+    """One row per model: measures (better is ↑ or ↓), seconds, bytes of its targets, registry version.
 
     Of each labelled set it shows the main measure; there the teacher is also measured denoised.
     """

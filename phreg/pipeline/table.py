@@ -62,7 +62,7 @@ def notes(table: Table) -> list[str]:
 
 
 def as_csv(table: Table) -> str:
-    """One line a row, seed and measure."""
+    """One line per row, seed and measure."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["table", "method", "seed", "measure", "value"])

@@ -22,7 +22,7 @@ from phreg.views import Views
 
 FORMAT_VERSION = 1  # raise it when the same images would have other features
 IMAGES_PER_FORWARD = 16
-"""Images a batch off the CPU; on CPU 1, so that features do not depend on their batch."""
+"""Images per batch off the CPU; on CPU 1, so that features do not depend on their batch."""
 
 
 class FeatureMaker:

@@ -1,4 +1,4 @@
-"""The heads: batch norm and one linear map a patch, as DINOv2 probes frozen features.
+"""The heads: batch norm and one linear map per patch, as DINOv2 probes frozen features.
 
 Shapes: B images, C channels, K classes, h w patches.
 """
@@ -21,7 +21,7 @@ _START_STD = 0.01  # of weights, as mmsegmentation starts its last convolution
 
 
 class LinearHead(nn.Module):
-    """Batch norm and a 1x1 convolution: features to one value a patch and output.
+    """Batch norm and a 1x1 convolution: features to one value per patch and output.
 
     The norm's statistics for prediction are the mean over all training batches (DINOv2: a running mean of
     the last ones); a probe of frozen features has the same input from first to last.

@@ -27,7 +27,7 @@ def sig_log_loss(
 
     Over all pixels of a batch measured between 1 mm and `max_depth` metres; 0 with less than two. Source:
     AdaBins, as DINOv2 uses it. DINOv2 names a gradient loss beside it; its published one takes differences
-    along batch and channel, of which there is nothing to take at two images a GPU, so this is what trained.
+    along batch and channel, of which there is nothing to take at two images per GPU, so this is what trained.
     """
     counted = (depth > MIN_DEPTH) & (depth < max_depth)
     if counted.sum() < 2:

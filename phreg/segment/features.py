@@ -33,7 +33,7 @@ def patch_cosines(
     embeddings: Float[Tensor, "names C"],
     views: ViewPlan | None = None,
 ) -> Float[Tensor, "B names h w"]:
-    """Cosine of every patch's feature to every name, a bounded number of pixels a forward pass.
+    """Cosine of every patch's feature to every name, a bounded number of pixels per forward pass.
 
     Raises `NonFiniteError`.
     """

@@ -40,7 +40,7 @@ class Thing:
 class Scene:
     """A drawn scene. `things[i]` covers the pixels where `instances == i + 1`; 0 is ground.
 
-    `labels`: class index a pixel; `depth`: metres.
+    `labels`: class index per pixel; `depth`: metres.
     """
 
     ground: int
