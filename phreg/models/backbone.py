@@ -5,7 +5,7 @@ Shapes: B batch, H W pixels, h w patches, P = h w, D width of the network, C wid
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy.typing as npt
 import torch
@@ -30,6 +30,14 @@ def is_clip_like(vit: VisionTransformer) -> bool:
 def has_projection(vit: VisionTransformer) -> bool:
     """Whether `vit.head` is CLIP's projection, which belongs to its features, rather than a classifier."""
     return is_clip_like(vit) and isinstance(vit.head, nn.Linear)
+
+
+class Trace(NamedTuple):
+    """What a network makes of images, block by block: patch tokens after each block, before the final norm,
+    and the features that `Backbone.forward` gives."""
+
+    blocks: list[Float[Tensor, "B D h w"]]
+    features: Float[Tensor, "B C h w"]
 
 
 class Backbone(nn.Module):
@@ -121,7 +129,28 @@ class Backbone(nn.Module):
         vit, grid = self.vit, (tokens.shape[1], tokens.shape[2])
         x = vit.norm_pre(self._sequence(tokens))
         x = vit.blocks[:-1](x)
-        x = run_last_block(vit.blocks[-1], x, self.read_out, grid)
+        return self._finish(run_last_block(vit.blocks[-1], x, self.read_out, grid))
+
+    def trace(self, images: Float[Tensor, "B 3 H W"]) -> Trace:
+        """As `forward`, and the patch tokens on the way, in one pass.
+
+        The blocks are the network's own: a read-out changes the features, not what `Trace.blocks` holds.
+        """
+        vit, tokens = self.vit, self.embed(images)
+        grid = (tokens.shape[1], tokens.shape[2])
+        x = vit.norm_pre(self._sequence(tokens))
+        passed = [x]
+        for block in vit.blocks:
+            passed.append(block(passed[-1]))
+        own = self.read_out == "standard"
+        last = passed[-1] if own else run_last_block(vit.blocks[-1], passed[-2], self.read_out, grid)
+        features = self._finish(last).transpose(1, 2).unflatten(2, grid)
+        patches = (x[:, vit.num_prefix_tokens :] for x in passed[1:])
+        return Trace([x.transpose(1, 2).unflatten(2, grid) for x in patches], features)
+
+    def _finish(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B P C"]:
+        """Patches as the last block leaves them, normed, and projected where the features are."""
+        vit = self.vit
         x = vit.fc_norm(vit.norm(x[:, vit.num_prefix_tokens :]))  # one of the two is an identity
         return vit.head(x) if self.projects else x
 
