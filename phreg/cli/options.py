@@ -78,7 +78,8 @@ def print_table(rows: Sequence[dict[str, str]], empty: str) -> None:
         print(empty)
         return
     shown = [{plain(name): plain(str(value)) for name, value in row.items()} for row in rows]
-    print("\n".join(table_lines(shown, terminal_width())))
+    text, encoding = "\n".join(table_lines(shown, terminal_width())), sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding))  # not all terminals know lines and arrows
 
 
 def human_bytes(count: float) -> str:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-GAP = "  "  # between two columns
+RULE, GAP = " │ ", "  "  # between columns; between name and value
 Row = dict[str, str]
 
 
@@ -42,8 +42,8 @@ def _as_table(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
     """The first column to the left, the others to the right."""
     table = [list(columns), *([row.get(name, "") for name in columns] for row in rows)]
     widths = [max(map(_length, cells)) for cells in zip(*table, strict=True)]
-    lines = [GAP.join(_padded(line, widths)).rstrip() for line in table]
-    return [lines[0], "-" * max(map(_length, lines)), *lines[1:]]
+    header, *lines = [RULE.join(_padded(line, widths)).rstrip() for line in table]
+    return [header, RULE.join("─" * width for width in widths).replace(RULE, "─┼─"), *lines]
 
 
 def _padded(cells: Sequence[str], widths: Sequence[int]) -> list[str]:

@@ -1,9 +1,11 @@
 """Tables fit the terminal, and no value of them is ever cut."""
 
 import fcntl
+import io
 import os
 import pty
 import struct
+import sys
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -54,7 +56,14 @@ def test_a_value_longer_than_a_line_stands_below_its_name() -> None:
 
 def test_columns_line_up_where_letters_are_wide() -> None:
     header, _, one, two = table_lines([{"name": "漢字", "n": "1"}, {"name": "a", "n": "22"}], 80)
-    assert (cell_len(header), cell_len(one), cell_len(two)) == (8, 8, 8)
+    assert (cell_len(header), cell_len(one), cell_len(two)) == (9, 9, 9)
+
+
+def test_a_stream_that_knows_no_lines_gets_a_table_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    print_table([{"model": "m", "cosine ↑": "0.5"}], "none")
+    sys.stdout.flush()
+    assert sys.stdout.buffer.getvalue().splitlines()[2] == b"m     ?      0.5"
 
 
 def test_a_pipe_gets_the_whole_table(
@@ -62,7 +71,7 @@ def test_a_pipe_gets_the_whole_table(
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     print_table([{"name": "x" * 300, "other": "y" * 300}], "none")
-    assert "x" * 300 + "  " + "y" * 300 in capsys.readouterr().out
+    assert "x" * 300 + " │ " + "y" * 300 in capsys.readouterr().out
     monkeypatch.setenv("COLUMNS", "80")
     print_table([{"name": "x" * 70, "other": "y" * 70}], "none")
     assert capsys.readouterr().out.splitlines() == [f"name   {'x' * 70}", f"other  {'y' * 70}"]
