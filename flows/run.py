@@ -5,12 +5,12 @@ made is found in cache and output folder.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from prefect import flow, get_run_logger
 
 from flows import artifacts, tasks
-from flows.progress import clock
+from flows.progress import reporting
 from flows.worker import cancellable, outlive_worker
 from phreg.config import RunConfig, StudentConfig, load_config
 from phreg.distill.result import StudentReport
@@ -22,6 +22,7 @@ from phreg.pipeline.columns import Scores
 from phreg.pipeline.methods import Labelled, Method, baselines, student_method
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.report import RunReport, StudentOutcome, reuse_lines
+from phreg.progress_reporter import clock
 
 Overrides = list[str]
 
@@ -79,7 +80,11 @@ def evaluate(config: str, overrides: Overrides | None = None) -> RunReport:
 def at_work(config: RunConfig) -> Iterator[None]:
     """Connected to Ray for as long as the work takes, whatever becomes of the worker, unless it cancels."""
     outlive_worker()
-    with cancellable(), connect(config.ray_address), under_way():
+    with ExitStack() as around:
+        with reporting():
+            around.enter_context(cancellable())
+            around.enter_context(connect(config.ray_address))
+        around.enter_context(under_way())
         for words in unused_gpus(config):
             get_run_logger().warning(words)
         yield

@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from flows.progress import student_logger, targets_logger
+from flows.progress import reported, reporting
 from phreg.config import RunConfig, StudentConfig
 from phreg.distill.result import StudentReport
 from phreg.errors import CacheError, DownloadError
@@ -56,6 +56,7 @@ def _healing(stage: F) -> F:
 
 
 @task(name="prepare", **_retried | {"retry_condition_fn": may_pass_at_the_start})
+@reported
 def prepare_run(config: RunConfig) -> Prepared:
     prepared = prepare.prepare(config)
     for name in prepared.absent:
@@ -66,7 +67,8 @@ def prepare_run(config: RunConfig) -> Prepared:
 @task(name="targets", task_run_name="targets-{name}", **_retried)
 def make_targets(config: RunConfig, prepared: Prepared, name: str) -> TargetsReport:
     logger = get_run_logger()
-    report = targets.make_targets(config, prepared, name, targets_logger(logger, name))
+    with reporting(f"targets {name}", eager=True):
+        report = targets.make_targets(config, prepared, name)
     for shard in report.shards:
         if shard.damage:
             logger.warning("the targets of %s were made anew: %s", shard.shard, shard.damage)
@@ -76,22 +78,26 @@ def make_targets(config: RunConfig, prepared: Prepared, name: str) -> TargetsRep
 @task(name="distil", task_run_name="distil-{student.name}", **_retried)
 @_healing
 def distil(config: RunConfig, prepared: Prepared, student: StudentConfig) -> StudentReport:
-    return students.distil_student(config, prepared, student, student_logger(get_run_logger(), student.name))
+    with reporting(f"student {student.name}", eager=True):
+        return students.distil_student(config, prepared, student)
 
 
 @task(name="evaluate-teacher", **_retried)
+@reported
 @_healing
 def evaluate_teacher(config: RunConfig, prepared: Prepared) -> Evaluation:
     return assess.assess_teacher(config, prepared)
 
 
 @task(name="evaluate", task_run_name="evaluate-{report.name}", **_retried)
+@reported
 @_healing
 def evaluate(config: RunConfig, prepared: Prepared, report: StudentReport) -> assess.Assessment:
     return assess.assess_student(config, prepared, report)
 
 
 @task(name="register", task_run_name="register-{student.name}", **_retried)
+@reported
 @_healing
 def register_student(
     config: RunConfig,
@@ -105,6 +111,7 @@ def register_student(
 
 
 @task(name="report-page", task_run_name="report-page-{registered.name}", **_retried)
+@reported
 @_healing
 def report_page(
     config: RunConfig,
@@ -117,6 +124,7 @@ def report_page(
 
 
 @task(name="measure", task_run_name="measure-{method.name}-seed{method.seed}", **_retried)
+@reported
 @_healing
 def measure(
     config: RunConfig, prepared: Prepared, method: methods.Method, label_free: bool = False

@@ -7,6 +7,8 @@ exact, because shifts are whole patches and the embedding sees one patch at a ti
 Shapes: B batch, n views, P = h w patches (row-major), C width of the features.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -25,12 +27,14 @@ def denoise(
     images: Float[Tensor, "B 3 H W"],
     views: Views,
     images_per_forward: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Float[Tensor, "B C h w"]:
     """Dense features of normalised images, averaged in float32 over the views that saw each patch.
 
     Args:
         images_per_forward: images (each with all its views) per forward pass. Default: 1 on CPU, so that a
             target does not depend on its batch; all of them elsewhere.
+        on_progress: told (images done, images in all) after each forward pass.
 
     Raises `ConfigError` if some patch is seen by no view, `NonFiniteError` if a feature is NaN or Inf.
     """
@@ -38,10 +42,12 @@ def denoise(
     chunk = images_per_forward or (1 if images.device.type == "cpu" else len(images))
     per_image = views.for_batch(len(images))
     with torch.no_grad():
-        parts = [
-            _denoise_chunk(backbone, images[i : i + chunk], per_image[i : i + chunk])
-            for i in range(0, len(images), max(chunk, 1))
-        ]
+        parts = []
+        for start in range(0, len(images), max(chunk, 1)):
+            end = min(start + chunk, len(images))
+            parts.append(_denoise_chunk(backbone, images[start:end], per_image[start:end]))
+            if on_progress is not None:
+                on_progress(end, len(images))
     h, w = backbone.grid_of(images)
     if not parts:
         return images.new_zeros(0, backbone.out_dim, h, w, dtype=torch.float32)

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from phreg.progress import Progress
+
 
 @dataclass(frozen=True)
 class StudentProgress:
@@ -17,6 +19,22 @@ class StudentProgress:
     crops_per_second: float
     remaining: float
     skipped: int = 0
+
+    @property
+    def what(self) -> str:
+        return "step"
+
+    @property
+    def final(self) -> bool:
+        return self.step == self.total_steps
+
+    def as_progress(self) -> Progress:
+        """In the words that all progress is shown in."""
+        skipped = f"{self.skipped} skipped, " if self.skipped else ""
+        note = f"{skipped}loss {self.loss:.4f}, {self.crops_per_second:.1f} crops/s"
+        return Progress(
+            self.what, self.step, self.total_steps, "", remaining=self.remaining, note=note, final=self.final
+        )
 
 
 OnProgress = Callable[[StudentProgress], None]

@@ -25,6 +25,7 @@ from phreg.distill.validation import validate
 from phreg.distill.workers import Workers
 from phreg.errors import StorageError
 from phreg.models import hub_files
+from phreg.progress import tell
 from phreg.storage import Folder
 
 logger = logging.getLogger(__name__)
@@ -49,8 +50,11 @@ def train_student(
     finished = finished_report(job, output) if workers.leads else None
     if workers.broadcast(finished is not None):  # one alone would wait for the others
         return finished or _finished_by_another(job, output)
+    tell("preparing the training")
     run = _Run.prepare(job, output, workers)
+    tell("looking for a checkpoint to go on from")
     run.state.resume(run.folder, run.workers)
+    tell("reading the first shards")
     run.train(on_progress)
     return finished_report(job, output) or run.finish()  # on a GPU another run's last bits may differ
 

@@ -12,6 +12,7 @@ from phreg.distill.stream import held_out_batches
 from phreg.distill.workers import Workers
 from phreg.errors import TrainingError
 from phreg.models import Student
+from phreg.progress import tell
 
 
 @torch.no_grad()
@@ -25,10 +26,13 @@ def validate(
     count = sum(samples.rows)
     share = range(count * workers.rank // workers.world, count * (workers.rank + 1) // workers.world)
     guilty: list[str] = []
+    done = 0
     sums = torch.zeros(3, dtype=torch.float64, device=workers.device)
     for batch in held_out_batches(samples, share, batch_size):
         loss = batch_loss(student, batch, precision, workers.device)
         sums += torch.stack(list(loss)).double() * len(batch)
+        done += len(batch)
+        tell("validating", done, len(share), "crops")
         guilty += batch.keys if not torch.isfinite(loss.total) else ()
     cosine, mse, total = (workers.sum(sums) / count).tolist()
     if not all(map(math.isfinite, (cosine, mse, total))):

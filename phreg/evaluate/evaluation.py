@@ -23,7 +23,7 @@ class Evaluation(BaseModel):
 
     `benchmark` identifies what was measured on (targets, shards, settings): metrics compare only where it
     is equal. `digest` identifies benchmark and model. `seconds` is what measuring took, reading the
-    images included. `forward_passes` are those of this call (a view of an image is one): 0 if `reused`.
+    images included, and `forward_passes` are those of this call (a view of an image is one): 0 if `reused`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -57,7 +57,7 @@ def evaluate_model(
     digest = evaluation_digest(backbone, benchmark)
     stored = None if folder is None else _stored(folder, digest)
     if stored is not None:
-        return stored.model_copy(update={"reused": True, "forward_passes": 0})
+        return stored.model_copy(update={"reused": True, "forward_passes": 0, "seconds": 0.0})
     started = time.monotonic()
     crops = held_out(store, urls, config.images)
     found = measurements(backbone, crops, config.shifts, config.max_shift, seed, device)

@@ -14,6 +14,7 @@ from phreg.evaluate.held_out import HeldOut
 from phreg.evaluate.measures import outlier_rate, shift_cosines, target_cosines
 from phreg.evaluate.shifts import draw_shifts
 from phreg.models import Backbone
+from phreg.progress import tell
 
 Array = npt.NDArray[np.float64]
 IMAGES_PER_FORWARD = 4
@@ -74,7 +75,7 @@ def measurements(
     _check_fit(backbone, held_out)
     backbone = backbone.to(device)
     offsets = draw_shifts(_grid(backbone, held_out), shifts, max_shift, seed)
-    rates, consistency, closeness = [], [], []
+    rates, consistency, closeness, done = [], [], [], 0
     with torch.inference_mode():
         for keys, images, targets in _batches(backbone, held_out, device):
             with _naming(keys):
@@ -83,6 +84,8 @@ def measurements(
                 consistency.append(shift_cosines(backbone, images, offsets))
                 if targets is not None:
                     closeness.append(target_cosines(targets, features))
+            done += len(keys)
+            tell("measuring", done, len(held_out))
     return Measurements(
         keys=held_out.keys,
         outlier_rates=_array(rates),

@@ -11,6 +11,7 @@ from torch import Tensor
 from phreg.cache import TargetRows, TargetStore
 from phreg.data import Shard, cut, decode_image, read_shard, shard_name
 from phreg.errors import ContentMismatchError, MissingTargetsError
+from phreg.progress import tell
 from phreg.types import Box
 
 CROP = 0
@@ -79,6 +80,7 @@ def held_out(store: TargetStore, urls: Sequence[str], count: int) -> HeldOut:
     crops: list[np.ndarray] = []
     encoded = []
     for place in held_out_shards(store, urls, count):
+        tell(f"reading the held-out shard {place.name}")
         shard = read_shard(place.url)
         rows = store.read(place.name, shard.digest)
         first = np.flatnonzero(rows.crops == CROP)[: place.images]

@@ -15,6 +15,7 @@ from ray._private import ray_constants
 from ray._private.services import canonicalize_bootstrap_address
 
 from phreg.errors import ClusterError, ConfigError
+from phreg.progress import tell
 
 TCP_TIMEOUT_S = 5.0
 PROBE_TIMEOUT_S = 30.0
@@ -43,8 +44,10 @@ def connect(address: str | None = None) -> Iterator[None]:
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     with _own_sigterm():
         if address == "local":
+            tell("starting Ray on this machine")
             _start_local()
         else:
+            tell(f"joining the Ray cluster at {address}")
             _join(address)
     try:
         yield

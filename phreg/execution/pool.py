@@ -15,8 +15,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from phreg.errors import GenerationError
-from phreg.execution.pulse import Pulse
 from phreg.execution.room import resource_words
+from phreg.execution.stall import StallDetector
 from phreg.execution.watch import ClusterWatch
 from phreg.execution.work import Failure, Work
 
@@ -39,7 +39,7 @@ class OnError(Enum):
 class PoolSettings:
     """`resources` are those of an actor, for messages. The pool waits `start_timeout_s` for `min_actors`.
 
-    An actor at work without progress for `stall_timeout_s` is replaced: see `Pulse`."""
+    An actor at work without progress for `stall_timeout_s` is replaced: see `StallDetector`."""
 
     min_actors: int
     max_actors: int
@@ -50,6 +50,14 @@ class PoolSettings:
     in_flight: int = 1
 
 
+@dataclass(frozen=True)
+class PoolNews:
+    """`starting`: actors that were asked for. `said`: what those at work answer to `actor.progress()`."""
+
+    starting: int
+    said: tuple[Any, ...]
+
+
 def run_pool(
     items: Sequence[Item],
     make_actor: Callable[[], Any],
@@ -58,15 +66,17 @@ def run_pool(
     judge: Callable[[Exception], OnError] = lambda error: OnError.RETRY,
     on_result: Callable[[Item, Any], None] = lambda item, result: None,
     on_failure: Callable[[Failure[Item]], None] = lambda failure: None,
+    on_look: Callable[[PoolNews], None] = lambda news: None,
 ) -> list[Failure[Item]]:
     """Have `actor.process(item)` done for every item, in any order; gives the items given up.
 
     `make_actor` asks for an actor, without waiting; those the cluster has no room for yet are used once it
-    has. `judge` sees the exception as the actor raised it. The callbacks run in the calling thread. However
-    this ends, all its actors are killed. Raises `GenerationError` if actors cannot be had, `ClusterError`
-    if the cluster is lost, and what `judge` calls STOP.
+    has. `judge` sees the exception as the actor raised it. The callbacks run in the calling thread; `on_look`
+    about once a second. However this ends, all its actors are killed. Raises `GenerationError` if actors
+    cannot be had, `ClusterError` if the cluster is lost, and what `judge` calls STOP.
     """
-    pool = _Pool(Work(items, settings.max_attempts), make_actor, settings, judge, on_result, on_failure)
+    work = Work(items, settings.max_attempts)
+    pool = _Pool(work, make_actor, settings, judge, on_result, on_failure, on_look)
     try:
         pool.run()
     finally:
@@ -87,7 +97,7 @@ class _Member:
 
     actor: Any
     starting: Any
-    pulse: Pulse
+    stall: StallDetector
     held: dict[Any, int] = field(default_factory=dict)
 
     @property
@@ -107,6 +117,7 @@ class _Pool(Generic[Item]):
     judge: Callable[[Exception], OnError]
     on_result: Callable[[Item, Any], None]
     on_failure: Callable[[Failure[Item]], None]
+    on_look: Callable[[PoolNews], None]
     members: list[_Member] = field(default_factory=list)
     cluster: ClusterWatch = field(default_factory=ClusterWatch)
     failed_rounds: int = 0
@@ -121,12 +132,17 @@ class _Pool(Generic[Item]):
                 self._check_enough()
             self._feed()
             self._replace_stopped()
+            self.on_look(self._news())
             owed = {reference: member for member in self.members for reference in member.references}
             if not owed:
                 time.sleep(POLL_S / 10)
                 continue
             for reference in ray.wait(list(owed), timeout=POLL_S)[0]:  # one at most
                 self._take(owed[reference], reference)
+
+    def _news(self) -> PoolNews:
+        said = (m.stall.said for m in self.members if m.held and m.stall.said is not None)
+        return PoolNews(sum(not m.ready for m in self.members), tuple(said))
 
     def close(self) -> None:
         for member in list(self.members):
@@ -142,8 +158,8 @@ class _Pool(Generic[Item]):
             return
         for _ in range(min(self.settings.max_actors, self.work.unfinished) - len(self.members)):
             actor = self.make_actor()
-            pulse = Pulse(actor, self.settings.stall_timeout_s)
-            self.members.append(_Member(actor, actor.__ray_ready__.remote(), pulse))
+            stall = StallDetector(actor, self.settings.stall_timeout_s)
+            self.members.append(_Member(actor, actor.__ray_ready__.remote(), stall))
 
     def _feed(self) -> None:
         """An item for each actor before a second one for any."""
@@ -157,7 +173,7 @@ class _Pool(Generic[Item]):
 
     def _replace_stopped(self) -> None:
         """Its items go to others. Should it wake up after all, it does no harm: two may do the same."""
-        for member in [m for m in self.members if m.ready and m.pulse.stopped(busy=bool(m.held))]:
+        for member in [m for m in self.members if m.ready and m.stall.stalled(busy=bool(m.held))]:
             self._kill(member)
             with self._reporting():
                 self.work.lost(list(member.held.values()), _stall(self.settings.stall_timeout_s))

@@ -8,8 +8,10 @@ from ray.exceptions import RayError, RayTaskError
 
 from phreg.errors import PhregError
 from phreg.execution.pool import original
+from phreg.execution.progress_actor import ProgressChannel, ProgressSender, channel_if_heard
 from phreg.execution.room import Room
 from phreg.execution.watch import ClusterWatch
+from phreg.progress import heard_by, pass_on, tell
 
 Result = TypeVar("Result")
 POLL_S = 1.0  # between looks at the cluster's head; the result is taken at once
@@ -26,9 +28,10 @@ def run_remote(
     """`function(*args)` on a node that has room for it. Raises what the function raised.
 
     Torch gets as many threads as the task has CPUs. Results travel through Ray's object store: keep them
-    small. Whatever interrupts the caller cancels the task. Raises `ConfigError` if no node is large enough
-    (a cluster that may grow is given `start_timeout_s`), `ClusterError` if the cluster is lost, and
-    `PhregError` if workers keep dying or a GPU has too little memory.
+    small; what the function tells of its progress is heard here. Whatever interrupts the caller cancels the
+    task. Raises `ConfigError` if no node is large enough (a cluster that may grow is given
+    `start_timeout_s`), `ClusterError` if the cluster is lost, and `PhregError` if workers keep dying or a GPU
+    has too little memory.
     """
     watch = ClusterWatch()
     watch.wait()
@@ -41,36 +44,43 @@ def run_remote(
     )
     # Ray's own retries would have no end where workers run out of memory.
     task: Any = ray.remote(_call).options(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=0)
-    for attempt in range(1, ATTEMPTS + 1):
-        reference = task.remote(function, args, max(1, int(num_cpus)))
-        try:
-            result: Result = _awaited(reference, watch, room)
-            return result
-        except RayTaskError as error:
-            raise original(error) from error
-        except RayError as error:
-            if attempt == ATTEMPTS:
-                raise _died(function, error) from error
-        except BaseException:  # Ctrl-C, but also Prefect's own ways of ending a task
-            ray.cancel(reference, force=True)
-            raise
+    tell("waiting for a worker")
+    with channel_if_heard() as channel:
+        for attempt in range(1, ATTEMPTS + 1):
+            reference = task.remote(function, args, max(1, int(num_cpus)), channel and channel.sender)
+            try:
+                result: Result = _awaited(reference, watch, room, channel)
+                return result
+            except RayTaskError as error:
+                raise original(error) from error
+            except RayError as error:
+                if attempt == ATTEMPTS:
+                    raise _died(function, error) from error
+            except BaseException:  # Ctrl-C, but also Prefect's own ways of ending a task
+                ray.cancel(reference, force=True)
+                raise
     raise AssertionError("unreachable")
 
 
-def _awaited(reference: Any, watch: ClusterWatch, room: Room) -> Any:
+def _awaited(reference: Any, watch: ClusterWatch, room: Room, channel: ProgressChannel | None) -> Any:
     while True:
         if watch.check():
             room.check()
+        if channel is not None and (news := channel.latest()) is not None:
+            pass_on(news)
         if ray.wait([reference], timeout=POLL_S)[0]:
             return ray.get(reference)
 
 
-def _call(function: Callable[..., Result], args: tuple[Any, ...], threads: int) -> Result:
+def _call(
+    function: Callable[..., Result], args: tuple[Any, ...], threads: int, sender: ProgressSender | None
+) -> Result:
     import torch
 
     torch.set_num_threads(threads)  # Ray leaves one
     try:
-        return function(*args)
+        with heard_by(sender):
+            return function(*args)
     except torch.OutOfMemoryError as error:
         raise PhregError(
             f"The GPU has too little memory for {function.__name__.strip('_')}",

@@ -1,7 +1,6 @@
 """Target generation on a cluster: a pool of actors, each with the teacher, a shard at a time."""
 
 import random
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,29 +23,17 @@ from phreg.execution.cluster import connect
 from phreg.execution.failures import is_mistake
 from phreg.execution.pool import OnError, PoolSettings, run_pool
 from phreg.execution.room import Room
-from phreg.execution.work import Failure
-from phreg.generate import ShardReport, TargetGenerator
+from phreg.execution.tally import OnProgress, Tally, TargetsProgress
+from phreg.generate import GeneratorProgress, ShardReport, TargetGenerator
 from phreg.models import load_teacher
+from phreg.progress import pass_on
 from phreg.storage import Folder
 
 
 @dataclass(frozen=True)
-class TargetsProgress:
-    """Shards `done` of `total`; `images` made so far, and their rate so far; `remaining` in seconds."""
-
-    done: int
-    total: int
-    images: int
-    images_per_second: float
-    remaining: float
-
-
-OnProgress = Callable[[TargetsProgress], None]
-
-
-@dataclass(frozen=True)
 class TargetsReport:
-    """What came of one kind of targets. `failed` are (shard, reason); `seconds` is wall time."""
+    """What came of one kind of targets. `failed` are (shard, reason). `seconds`: from the first image to the
+    last commit, 0 where all was reused."""
 
     digest: str
     shards: tuple[ShardReport, ...]
@@ -96,9 +83,9 @@ class TargetActor:
     def process(self, url: str) -> ShardReport:
         return self._generator.generate(url)
 
-    def progress(self) -> int:
-        """For the pool to see that it gets on. Answered in a thread of its own."""
-        return self._generator.steps
+    def progress(self) -> GeneratorProgress:
+        """For the pool to see that it gets on, and how far. Answered in a thread of its own."""
+        return self._generator.progress()
 
 
 def generate_targets(
@@ -115,10 +102,11 @@ def generate_targets(
 
     `address` as for `connect`. Shards that fail are in the report, after all others were done. Raises what
     would fail every shard: a teacher that cannot be loaded or is not the spec's, a store that is not there
-    (`MissingTargetsError`), and `GenerationError` if the cluster gives too few actors.
+    (`MissingTargetsError`), and `GenerationError` if the cluster gives too few actors. Without `on_progress`,
+    who listens hears of it.
     """
     store = TargetStore.open(Folder(cache_url), digest)
-    tally = _Tally(urls, set(store.shards()), on_progress)
+    tally = Tally(urls, set(store.shards()), on_progress or _tell)
     with connect(address):
         _room(generation, len(urls)).check()  # what a Ray of our own lacks will not come
         failures = run_pool(
@@ -128,6 +116,7 @@ def generate_targets(
             judge=judge,
             on_result=tally.made,
             on_failure=tally.failed,
+            on_look=tally.look,
         )
     return TargetsReport(
         digest=digest,
@@ -135,6 +124,10 @@ def generate_targets(
         failed=tuple((shard_name(failure.item), str(failure.error)) for failure in failures),
         seconds=tally.seconds,
     )
+
+
+def _tell(progress: TargetsProgress) -> None:
+    pass_on(progress.as_progress())
 
 
 def _in_own_order(urls: Sequence[str]) -> list[str]:
@@ -188,36 +181,3 @@ def _room(generation: GenerationConfig, shards: int) -> Room:
 def _in_flight(generation: GenerationConfig) -> int:
     """Two on a GPU: it computes one shard while the other is read or written. On CPUs they would compete."""
     return 2 if generation.gpus_per_actor else 1
-
-
-class _Tally:
-    """Collects reports, and tells how far the run is."""
-
-    def __init__(self, urls: Sequence[str], committed: set[str], tell: OnProgress | None) -> None:
-        self.reports: dict[str, ShardReport] = {}
-        self._total, self._failed, self._tell = len(urls), 0, tell
-        self._to_make = sum(shard_name(url) not in committed for url in urls)
-        self._start = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._start
-
-    def made(self, url: str, report: ShardReport) -> None:
-        self.reports[url] = report
-        self._progressed()
-
-    def failed(self, failure: Failure[str]) -> None:
-        self._failed += 1
-        self._progressed()
-
-    def _progressed(self) -> None:
-        """The time left is for the shards not committed before: the others take next to none."""
-        if self._tell is None:
-            return
-        made = [report for report in self.reports.values() if not report.reused]
-        images, seconds = sum(report.images for report in made), max(self.seconds, 1e-9)
-        left = max(self._to_make - len(made) - self._failed, 0)
-        remaining = left * seconds / (len(made) + self._failed) if made or self._failed else 0.0
-        done = len(self.reports) + self._failed
-        self._tell(TargetsProgress(done, self._total, images, images / seconds, remaining))

@@ -26,17 +26,19 @@ from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, Sca
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from phreg.distill.job import StudentJob
-from phreg.distill.progress import OnProgress
+from phreg.distill.progress import OnProgress, StudentProgress
 from phreg.distill.result import StudentReport, finished_report
 from phreg.distill.trainer import train_student
 from phreg.distill.workers import Workers
 from phreg.errors import ClusterError
 from phreg.execution.cluster import connect
 from phreg.execution.failures import explained
-from phreg.execution.mailbox import Mailbox
+from phreg.execution.placement import free_place, keep_place
+from phreg.execution.progress_actor import ProgressChannel, ProgressSender
 from phreg.execution.room import Room
 from phreg.execution.watch import ClusterWatch
 from phreg.execution.worker_groups import alone, together
+from phreg.progress import Progress, heard_by, pass_on, tell
 from phreg.storage import Folder
 
 POLL_S = 0.25  # the controller's own 2 s would be a third of a short job
@@ -74,45 +76,57 @@ def distil(
 
 
 def _fit(job: StudentJob, output: Folder, on_progress: OnProgress | None) -> StudentReport:
-    mailbox = Mailbox.open()
+    channel = ProgressChannel()
+    workers = job.training.workers
+    tell(f"starting {workers} training workers" if workers > 1 else "starting a training worker")
     try:
         with tempfile.TemporaryDirectory(prefix="phreg-ray-train-", ignore_cleanup_errors=True) as scratch:
-            trainer = _trainer(job, output, mailbox, scratch)
-            trainer.while_waiting = _follower(mailbox, _room(job), on_progress)
+            trainer = _trainer(job, output, channel, scratch)
+            follower = _Follower(channel, _room(job), on_progress or _tell)
+            trainer.while_waiting = follower.follow
             report: StudentReport = trainer.fit().return_value  # type: ignore[attr-defined]  # v2's has one
-            trainer.while_waiting()
+            follower.show(channel.last())
             return report
     except ClusterError:
         raise  # nobody is left to give anything back to
     except BaseException as error:
-        mailbox.free_place()
+        free_place(channel)
         if isinstance(error, RayError | TrainingFailedError):
             raise explained(job, error) from error
         raise
     finally:
-        mailbox.close()
+        channel.close()
 
 
-def _follower(mailbox: Mailbox, room: Room, on_progress: OnProgress | None) -> Callable[[], None]:
-    """Looks at the cluster, and tells what is new in the mailbox, each time it is called."""
-    shown, watch = 0, ClusterWatch()
-
-    def follow() -> None:
-        nonlocal shown
-        if not watch.check():
-            return
-        room.check()
-        latest = mailbox.latest()
-        if on_progress is not None and latest is not None and latest.step != shown:
-            on_progress(latest)
-            shown = latest.step
-
-    return follow
+def _tell(progress: StudentProgress) -> None:
+    pass_on(progress.as_progress())
 
 
-def _trainer(job: StudentJob, output: Folder, mailbox: Mailbox, scratch: str) -> "_Trainer":
+class _Follower:
+    """Looks at the cluster, and tells what is new of the training."""
+
+    def __init__(self, channel: ProgressChannel, room: Room, on_progress: OnProgress) -> None:
+        self._channel, self._room, self._on_progress = channel, room, on_progress
+        self._watch, self._step = ClusterWatch(), 0
+
+    def follow(self) -> None:
+        if self._watch.check():
+            self._room.check()
+            self.show(self._channel.latest())
+
+    def show(self, news: Progress | StudentProgress | None) -> None:
+        if isinstance(news, Progress):
+            pass_on(news)
+        elif news is not None and news.step != self._step:
+            self._step = news.step
+            self._on_progress(news)
+
+
+def _trainer(job: StudentJob, output: Folder, channel: ProgressChannel, scratch: str) -> "_Trainer":
+    sender = channel.sender
+
     def work() -> Any:  # a closure travels past the controller unopened, `train_loop_config` not
-        return _work(job, output, mailbox)
+        return _work(job, output, sender)
 
     training = job.training
     # NCCL wants a device for each rank; two workers on one GPU talk over gloo.
@@ -131,7 +145,7 @@ def _trainer(job: StudentJob, output: Folder, mailbox: Mailbox, scratch: str) ->
             failure_config=FailureConfig(
                 max_failures=training.max_failures, controller_failure_limit=training.max_failures
             ),
-            callbacks=[_stop_at_mistakes(), mailbox.keep_place()],  # type: ignore[list-item]  # takes both
+            callbacks=[_stop_at_mistakes(), keep_place(channel)],  # type: ignore[list-item]  # takes both
             logging_config=LoggingConfig(log_level="CRITICAL"),  # all is in Ray's own log files
         ),
     )
@@ -145,7 +159,7 @@ class _Trainer(TorchTrainer):
     An error out of the waiting, such as Ctrl-C, ends the controller, and Ray its workers with it.
 
     And it has no actor that asks the dashboard every second whether the controller lives: a local cluster
-    has no dashboard. That actor would free a dead controller's placement group; see `Mailbox.free_place`.
+    has no dashboard. That actor would free a dead controller's placement group; see `free_place`.
     """
 
     while_waiting: Callable[[], None]
@@ -170,12 +184,13 @@ class _Trainer(TorchTrainer):
         return [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
 
 
-def _work(job: StudentJob, output: Folder, mailbox: Mailbox) -> StudentReport:
+def _work(job: StudentJob, output: Folder, sender: ProgressSender) -> StudentReport:
     """In a worker."""
     torch.set_num_threads(max(1, int(job.training.cpus_per_worker)))  # Ray leaves one
     context = get_context()
     workers = Workers(context.get_world_rank(), context.get_world_size(), get_device())
-    return train_student(job, output, workers, mailbox.send)
+    with heard_by(sender if workers.leads else None):
+        return train_student(job, output, workers, sender)
 
 
 def _stop_at_mistakes() -> UserCallback:

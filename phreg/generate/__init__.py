@@ -2,6 +2,7 @@
 
 from phreg.generate.crops import Crop, crops_of
 from phreg.generate.generator import TargetGenerator
+from phreg.generate.progress import GeneratorProgress, ShardProgress
 from phreg.generate.quarantine import check_quarantined
 from phreg.generate.report import ShardReport
 from phreg.generate.spec import check_teacher, target_spec
@@ -9,6 +10,8 @@ from phreg.generate.teacher import compute_targets
 
 __all__ = [
     "Crop",
+    "GeneratorProgress",
+    "ShardProgress",
     "ShardReport",
     "TargetGenerator",
     "check_quarantined",

@@ -5,6 +5,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from threading import Lock
 
 import torch
@@ -13,11 +14,13 @@ from phreg.cache import CommitRecord, TargetSpec, TargetStore
 from phreg.data import Shard, read_shard, shard_name
 from phreg.errors import ConfigError, CorruptTargetsError, NonFiniteError
 from phreg.generate.crops import Crop, read_crops
+from phreg.generate.progress import CropCounter, GeneratorProgress, ShardProgress
 from phreg.generate.report import ShardReport, shard_report
 from phreg.generate.rows import RowCollector
 from phreg.generate.spec import check_teacher
 from phreg.generate.teacher import compute_targets
 from phreg.models import Backbone
+from phreg.progress import Listener, Progress, heard_by
 from phreg.storage import version_of
 from phreg.types import Quarantined
 
@@ -46,11 +49,16 @@ class TargetGenerator:
         self._teacher: Backbone | None = None
         self._lock = Lock()
         self._patience = OUT_OF_MEMORY_TRIES
-        self.steps = 0  # grows with each shard read and batch begun: a sign of life
+        self._at_work: list[ShardProgress] = []
+        self._steps = 0  # grows with each shard read and image computed: a sign of life
 
     @property
     def spec(self) -> TargetSpec:
         return self._store.spec
+
+    def progress(self) -> GeneratorProgress:
+        """How far it is by now. May be called from any thread."""
+        return GeneratorProgress(self._steps, tuple(map(replace, self._at_work)))
 
     def generate(self, url: str) -> ShardReport:
         """Make and commit a shard's targets, or find them committed: then the teacher is not even loaded.
@@ -60,17 +68,26 @@ class TargetGenerator:
         `ContentMismatchError`, `SpecMismatchError` (another teacher), `StorageError`; nothing is committed
         then.
         """
+        progress = ShardProgress(url)
+        self._at_work.append(progress)
+        try:
+            return self._generate(url, progress)
+        finally:
+            self._at_work.remove(progress)
+
+    def _generate(self, url: str, progress: ShardProgress) -> ShardReport:
         start = time.perf_counter()
         version = version_of(url)  # before it is read: what changes in between is noticed the next time
         record, damage = self._sound_record(shard_name(url))
-        self.steps += 1
+        self._steps += 1
         if record is None or version is None or record.source != version:
             shard = read_shard(url)
-            self.steps += 1
+            self._steps += 1
             record = self._store.check_content(shard.name, shard.digest)
         reused, passes = record is not None, 0
         if record is None:
-            collector, passes = self._compute(shard)
+            collector, passes = self._compute(shard, progress)
+            progress.doing = "writing"
             quarantined = [*shard.quarantined, *collector.quarantined]
             record = self._store.commit(shard.name, shard.digest, collector.rows(), quarantined, version)
         return shard_report(
@@ -91,44 +108,65 @@ class TargetGenerator:
             self._store.discard_damaged(name, None)
             return self._store.record(name), str(error)
 
-    def _compute(self, shard: Shard) -> tuple[RowCollector, int]:
+    def _compute(self, shard: Shard, progress: ShardProgress) -> tuple[RowCollector, int]:
         """Targets of all samples, and the number of views computed."""
         collector = RowCollector(self.spec, len(shard.samples))
-        passes = 0
-        with self._lock:
+        passes, progress.total, progress.doing = 0, len(shard.samples), "waiting for the device"
+        counter = CropCounter(progress, self.spec.crops_per_image)
+        with self._lock, heard_by(self._counted_by(counter)):
+            progress.doing = "computing" if self._teacher is not None else "loading the teacher"
             teacher = self._loaded()
+            progress.doing = "computing"
             samples = read_crops(self.spec, shard, 2 * self._batch, self._decode_threads)
             with contextlib.closing(samples):
-                for crops in _batches(_usable(samples, collector), self._batch):
-                    passes += self._add(teacher, crops, collector)
+                for crops in _batches(_usable(samples, collector, counter), self._batch):
+                    passes += self._add(teacher, crops, collector, counter)
         return collector, passes
 
-    def _add(self, teacher: Backbone, crops: Sequence[Crop], collector: RowCollector) -> int:
+    def _counted_by(self, counter: CropCounter) -> Listener:
+        def heard(progress: Progress) -> None:
+            self._steps += 1
+            counter(progress)
+
+        return heard
+
+    def _add(
+        self, teacher: Backbone, crops: Sequence[Crop], collector: RowCollector, counter: CropCounter
+    ) -> int:
         """Compute crops, in parts if need be; gives the number of views computed.
 
         If something in them is NaN or Inf, one by one, to find out in which sample.
         """
         if len(crops) > self._batch:
-            return self._add_parts(teacher, crops, self._batch, collector)
-        self.steps += 1
+            return self._add_parts(teacher, crops, self._batch, collector, counter)
+        self._steps += 1
         views, wait = len(crops) * self.spec.views, 0.0
         try:
             collector.add(crops, compute_targets(teacher, self.spec, crops))
             self._patience = OUT_OF_MEMORY_TRIES
+            counter.finished(len(crops))
             return views
         except NonFiniteError as error:
             if len(crops) == 1:
                 collector.leave_out(crops[0].key, error.problem)
+                counter.finished(1)
                 return views
             size = 1
         except torch.OutOfMemoryError as error:
             wait = self._make_room(len(crops), error)
             views, size = 0, self._batch
         time.sleep(wait)  # here the error is gone, and with it what it held on the GPU
-        return views + self._add_parts(teacher, crops, size, collector)
+        return views + self._add_parts(teacher, crops, size, collector, counter)
 
-    def _add_parts(self, teacher: Backbone, crops: Sequence[Crop], size: int, collector: RowCollector) -> int:
-        return sum(self._add(teacher, part, collector) for part in _batches(crops, size))
+    def _add_parts(
+        self,
+        teacher: Backbone,
+        crops: Sequence[Crop],
+        size: int,
+        collector: RowCollector,
+        counter: CropCounter,
+    ) -> int:
+        return sum(self._add(teacher, part, collector, counter) for part in _batches(crops, size))
 
     def _make_room(self, crops: int, error: torch.OutOfMemoryError) -> float:
         """Halve what the GPU is to hold at once, from now on. One image is tried again: others may use it.
@@ -158,10 +196,13 @@ class TargetGenerator:
         return self._teacher
 
 
-def _usable(samples: Iterable[list[Crop] | Quarantined], collector: RowCollector) -> Iterator[Crop]:
+def _usable(
+    samples: Iterable[list[Crop] | Quarantined], collector: RowCollector, counter: CropCounter
+) -> Iterator[Crop]:
     for sample in samples:
         if isinstance(sample, Quarantined):
             collector.leave_out(sample.key, sample.reason)
+            counter.left_out()
         else:
             yield from sample
 

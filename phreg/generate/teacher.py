@@ -4,6 +4,7 @@ Shapes: B crops, P patches, C channels.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from phreg.cache import TargetSpec
 from phreg.denoise import denoise
 from phreg.generate.crops import Crop
 from phreg.models import Backbone
+from phreg.progress import tell
 from phreg.views import stack_views
 
 
@@ -21,7 +23,7 @@ def compute_targets(
 ) -> Float32[np.ndarray, "B P C"]:
     """Denoised features of crops, made where the teacher is: on GPU in one forward pass, on CPU in one each.
 
-    Raises `NonFiniteError`, without saying which crop it was.
+    Tells how far it is after each. Raises `NonFiniteError`, without saying which crop it was.
     """
     if not crops:
         return np.empty((0, spec.patches, spec.dim), np.float32)
@@ -29,6 +31,6 @@ def compute_targets(
     pixels = torch.from_numpy(np.stack([crop.pixels for crop in crops])).to(device)
     views = stack_views([crop.views for crop in crops])
     with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"):
-        features = denoise(teacher, teacher.normalize(pixels), views)
+        features = denoise(teacher, teacher.normalize(pixels), views, on_progress=partial(tell, "computing"))
     targets: Float32[np.ndarray, "B P C"] = features.flatten(2).transpose(1, 2).cpu().numpy()
     return targets

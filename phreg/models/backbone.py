@@ -20,6 +20,7 @@ from phreg.fingerprint import digest_weights
 from phreg.models.architecture import vit_arguments
 from phreg.models.position import resample_grid
 from phreg.models.read_outs import check_read_out, run_last_block
+from phreg.progress import tell
 
 
 def is_clip_like(vit: VisionTransformer) -> bool:
@@ -101,6 +102,7 @@ class Backbone(nn.Module):
 
     def weights_digest(self) -> str:
         """SHA-256 of the weights: as loaded (before any resampling to a size), or as they are now."""
+        tell("hashing the weights")
         return self._source_digest or digest_weights(self.vit.state_dict())
 
     def normalize(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:

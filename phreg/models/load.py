@@ -24,6 +24,7 @@ from phreg.models.hub import read_hub_folder
 from phreg.models.position import resample_grid
 from phreg.models.weight_files import read_state_dict
 from phreg.models.weights import load_weights
+from phreg.progress import tell
 
 Numbers = Sequence[float] | npt.NDArray[Any] | torch.Tensor
 _FORMS = f"timm/NAME[.TAG], open_clip/NAME[:TAG], local-dir:PATH, {PREFIX}PATH or {BUNDLED}"
@@ -52,6 +53,7 @@ def load_backbone(
 
     Raises `ModelError`, `CheckpointError` or `DownloadError`.
     """
+    tell("loading the model" if isinstance(model, VisionTransformer) else f"loading {model}")
     if isinstance(model, VisionTransformer):
         vit, own = copy.deepcopy(model), None
         if checkpoint is not None:

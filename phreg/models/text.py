@@ -14,6 +14,7 @@ from phreg.fingerprint import digest_json, digest_weights
 from phreg.models.clip_directory import is_clip_directory, read_clip_directory
 from phreg.models.clip_tower import downloaded, downloaded_weights, open_clip_model
 from phreg.models.weight_files import check_values, read_state_dict
+from phreg.progress import tell
 
 TEXTS_PER_FORWARD = 256
 _NO_IMAGES = {"layers": 1, "width": 64, "image_size": 32, "patch_size": 32}  # a tower that is dropped at once
@@ -70,6 +71,7 @@ def load_text(model: str, checkpoint: str | None = None) -> TextTower:
     Raises `ModelError` for another model, or one whose text tower or tokenizer is not open_clip's own;
     `CheckpointError` for weights that do not fit.
     """
+    tell(f"loading the text tower of {model}")
     if is_clip_directory(model):
         clip = read_clip_directory(model)
         state = read_state_dict(checkpoint) if checkpoint else clip.weights()

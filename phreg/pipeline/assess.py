@@ -16,6 +16,7 @@ from phreg.evaluate import Evaluation, draw_before_after, draw_curve, evaluate_m
 from phreg.execution.remote import run_remote
 from phreg.models import Backbone, load_student, load_teacher
 from phreg.pipeline.prepare import Prepared
+from phreg.progress import tell
 from phreg.storage import Folder
 
 FIGURES, LOSS_FIGURE = "figures", "loss.png"
@@ -110,6 +111,7 @@ def _draw(config: RunConfig, prepared: Prepared, report: StudentReport) -> int:
             picture = draw_before_after(crop, before, after, title=key, names=("teacher", report.name))
             figures.write(f"before-after-{i:02d}.png", picture)
             passes += 1
+            tell("drawing", passes, len(crops))
     rows = [json.loads(line) for line in folder.read("curve.jsonl").splitlines()]
     figures.write(LOSS_FIGURE, draw_curve(rows))
     return passes

@@ -5,7 +5,7 @@ Functions here run where the network runs; what they measure is stored under a d
 
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,7 +15,8 @@ from phreg.datasets import open_set
 from phreg.label_config import Column, LabelledSetConfig, ProbeColumn, SetColumn
 from phreg.models import Backbone
 from phreg.models.text import TextTower, load_text
-from phreg.probe import probe_depth, probe_segmentation
+from phreg.probe import TRAINING, probe_depth, probe_segmentation
+from phreg.progress import tell
 from phreg.sealed import read_sealed, seal
 from phreg.segment import Segmenter, ViewPlan, class_embeddings, segment_set
 from phreg.storage import Folder
@@ -98,7 +99,7 @@ def measure_column(column: Column, backbone: Backbone, views: ViewPlan | None, b
 
 
 def _segmentation(column: SetColumn, predictor: Segmenter) -> Scores:
-    found = segment_set(predictor, open_set(column))
+    found = segment_set(predictor, open_set(column), partial(tell, "segmenting"))
     classes = {f"{DETAIL} {name}": 100 * iou for name, iou in found.class_iou.items() if iou is not None}
     measures = {"mIoU": 100 * found.miou, "pixel accuracy": 100 * found.pixel_accuracy}
     return measures | _skipped(found.skipped) | classes
@@ -118,7 +119,7 @@ def _probe(column: ProbeColumn, backbone: Backbone, views: ViewPlan | None, benc
     drawn = None if views is None else sample_views(grid, views.count, views.max_shift, views.seed)
     sets: tuple[Any, ...] = (open_set(column.train), open_set(column.test))
     kept = bench.folder / "features"
-    arguments: tuple[Any, ...] = (backbone, *sets, column.probe, kept, bench.device, drawn)
+    arguments: tuple[Any, ...] = (backbone, *sets, column.probe, kept, bench.device, drawn, _tell_stage)
     if column.task == "segmentation":
         scores = probe_segmentation(*arguments)
         measures = {"mIoU": 100 * scores.mean_iou, "pixel accuracy": 100 * scores.pixel_accuracy}
@@ -128,6 +129,10 @@ def _probe(column: ProbeColumn, backbone: Backbone, views: ViewPlan | None, benc
         "RMSE": depth.rmse, "AbsRel": depth.abs_rel, "delta1": depth.delta1, "delta2": depth.delta2,
         "delta3": depth.delta3,
     } | _skipped(depth.skipped)  # fmt: skip
+
+
+def _tell_stage(stage: str, done: int, total: int) -> None:
+    tell(stage, done, total, "steps" if stage == TRAINING else "images")
 
 
 def _skipped(images: Sized) -> Scores:

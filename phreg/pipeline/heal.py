@@ -11,6 +11,7 @@ from phreg.execution.targets import generate_targets
 from phreg.pipeline.assess import on_cluster
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.targets import check_report
+from phreg.progress import under
 from phreg.storage import Folder
 from phreg.types import Damage
 
@@ -55,14 +56,15 @@ def remake(config: RunConfig, prepared: Prepared, damage: Damage) -> bool:
     store = TargetStore.open(Folder(config.cache_url), damage.spec)
     if not on_cluster(config, _reads_well, store, damage.shard):
         store.discard_damaged(damage.shard, damage.attempt)
-        report = generate_targets(
-            teacher=config.teacher,
-            cache_url=config.cache_url,
-            digest=damage.spec,
-            urls=urls,
-            generation=config.generation,
-            address=config.ray_address,
-        )
+        with under(f"making the targets of {damage.shard} anew"):
+            report = generate_targets(
+                teacher=config.teacher,
+                cache_url=config.cache_url,
+                digest=damage.spec,
+                urls=urls,
+                generation=config.generation,
+                address=config.ray_address,
+            )
         check_report(report, names[0], max_quarantined=1.0)  # the share is one of the whole run
     return True
 

@@ -26,6 +26,7 @@ from phreg.pipeline.columns import (
     stored_scores,
 )
 from phreg.pipeline.prepare import Prepared
+from phreg.progress import tell, under
 from phreg.segment import ViewPlan
 from phreg.storage import Folder
 from phreg.table_config import TeacherRow
@@ -109,7 +110,8 @@ def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: 
     found = Measured({}, {})
     for column in prepared.columns:
         try:
-            scores = _on_column(bench, method, backbone, _with_seed(column, method.seed))
+            with under(column.name):
+                scores = _on_column(bench, method, backbone, _with_seed(column, method.seed))
         except PhregError as error:
             if not is_mistake(error):
                 raise
@@ -163,7 +165,10 @@ def _content(item: LabelledSetConfig) -> dict[str, Any]:
     labelled = open_set(item)
     count = min(len(labelled), SAMPLED_IMAGES)
     chosen = sorted({int(i) for i in np.linspace(0, len(labelled) - 1, count)})
-    seen = [_image_content(labelled, i) for i in chosen]
+    seen = []
+    for index in chosen:
+        seen.append(_image_content(labelled, index))
+        tell("looking at the set", len(seen), len(chosen))
     return {"images": len(labelled), "classes": [list(names) for names in labelled.classes], "seen": seen}
 
 

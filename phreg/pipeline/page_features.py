@@ -15,6 +15,7 @@ from phreg.models import load_student, load_teacher
 from phreg.page import ColourBar, Panel, PictureGroup, Section, colour_png, heat_png, photo
 from phreg.pipeline.assess import device_of, reference_store
 from phreg.pipeline.prepare import Prepared
+from phreg.progress import tell
 from phreg.registry import Entry
 
 FORMAT_VERSION = 1  # raise it when the same models would be drawn otherwise
@@ -59,6 +60,7 @@ def draw_features(
     for key, crop in zip(crops.keys, crops.crops, strict=True):
         batch = torch.from_numpy(crop)[None].to(device)
         groups.append(_group(key, crop, [m(m.normalize(batch))[0].cpu() for m in models]))
+        tell("drawing", len(groups), len(crops))
     section = Section(
         "Features, before and after",
         "The teacher's features and the student's, of held-out images that the student did not learn from.",

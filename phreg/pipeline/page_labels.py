@@ -23,6 +23,7 @@ from phreg.pipeline.columns import (
 )
 from phreg.pipeline.methods import Labelled, Method
 from phreg.pipeline.prepare import Prepared
+from phreg.progress import tell
 from phreg.segment import Segmenter
 from phreg.segment.whole_set import titles
 
@@ -93,6 +94,7 @@ def _pictures(config: RunConfig, column: SetColumn, methods: Sequence[Method]) -
 def _groups(labelled: LabelledSet, predictors: Mapping[str, Segmenter]) -> Iterator[PictureGroup]:
     """One by one those of all images that can be read and that no method refuses: no other is scored."""
     for index in range(len(labelled)):
+        tell("drawing label maps")
         try:
             item = labelled[index]
             maps = {name: predictor.predict(item.image) for name, predictor in predictors.items()}

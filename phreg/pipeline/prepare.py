@@ -12,6 +12,7 @@ from phreg.generate import target_spec
 from phreg.label_config import Column
 from phreg.models import Backbone, load_teacher
 from phreg.pipeline.columns_present import columns_present
+from phreg.progress import tell
 from phreg.storage import Folder
 
 
@@ -58,6 +59,7 @@ def target_specs(config: RunConfig, teacher: Backbone) -> dict[str, TargetSpec]:
 
 def prepare(config: RunConfig) -> Prepared:
     """Check shards, teacher, students and stores; write the specs. Raises before anything is computed."""
+    tell("looking for the shards")
     train, validation = shard_urls(config)
     if config.training.workers > len(train):
         raise ConfigError(
@@ -67,12 +69,15 @@ def prepare(config: RunConfig) -> Prepared:
         )
     teacher = load_teacher(config.teacher)
     for student in config.students:
+        tell(f"checking the student {student.name}")
         new_student(teacher, student)  # as it would be trained
+    tell("checking the labelled sets")
     columns, absent = columns_present(config, teacher)
     specs = target_specs(config, teacher)
     cache = Folder(config.cache_url)
     for spec in specs.values():
         TargetStore.create(cache, spec)
+    tell("looking into the first shard")
     with contextlib.suppress(ShardError):  # a damaged shard is reported after the others were done
         count_samples(train[0])  # a wrong folder or bucket is found now
     return Prepared(train, validation, {name: spec.digest for name, spec in specs.items()}, columns, absent)

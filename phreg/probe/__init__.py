@@ -10,6 +10,7 @@ from phreg.probe.depth import check_have_depth, probe_depth, score_depth, train_
 from phreg.probe.depth_scores import DepthScores
 from phreg.probe.extract import extract_features, input_sides
 from phreg.probe.heads import DepthHead, LinearHead
+from phreg.probe.progress import TRAINING
 from phreg.probe.segmentation import (
     SegmentationProbeScores,
     check_same_classes,
@@ -19,6 +20,7 @@ from phreg.probe.segmentation import (
 )
 
 __all__ = [
+    "TRAINING",
     "DepthHead",
     "DepthScores",
     "LinearHead",

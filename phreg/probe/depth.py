@@ -13,7 +13,7 @@ from phreg.probe.eigen import counted_depths
 from phreg.probe.extract import extract_features
 from phreg.probe.heads import DepthHead, resize
 from phreg.probe.losses import sig_log_loss
-from phreg.probe.progress import OnProgress, stage
+from phreg.probe.progress import TRAINING, OnProgress, stage
 from phreg.probe.targets import reduced
 from phreg.probe.training import OnSteps, start_values, train_head
 from phreg.storage import Folder
@@ -63,7 +63,7 @@ def probe_depth(
     )
     train = extract(train_set, reduce_depths=True, on_progress=stage(on_progress, "training features"))
     test = extract(test_set, on_progress=stage(on_progress, "test features"))
-    head = train_depth_probe(train, config, device, stage(on_progress, "training"))
+    head = train_depth_probe(train, config, device, stage(on_progress, TRAINING))
     scores = score_depth(head, test)
     return scores.model_copy(update={"skipped": train.skipped + test.skipped})
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+TRAINING = "training"  # the stage whose parts are steps; of all others they are images
+
 OnProgress = Callable[[str, int, int], None]
 
 

@@ -13,7 +13,7 @@ from phreg.probe.data import ProbeData
 from phreg.probe.extract import extract_features
 from phreg.probe.heads import LinearHead, resize
 from phreg.probe.losses import segmentation_loss
-from phreg.probe.progress import OnProgress, stage
+from phreg.probe.progress import TRAINING, OnProgress, stage
 from phreg.probe.targets import reduced
 from phreg.probe.training import OnSteps, start_values, train_head
 from phreg.scores import ConfusionMatrix
@@ -91,7 +91,7 @@ def probe_segmentation(
     train = extract(train_set, on_progress=stage(on_progress, "training features"))
     test = extract(test_set, on_progress=stage(on_progress, "test features"))
     classes = len(train_set.classes)
-    head = train_segmentation_probe(train, classes, config, device, stage(on_progress, "training"))
+    head = train_segmentation_probe(train, classes, config, device, stage(on_progress, TRAINING))
     scores = score_segmentation(head, test)
     return scores.model_copy(update={"skipped": train.skipped + test.skipped})
 

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from phreg.errors import ConfigError, PhregError, ShardError
 from phreg.execution.cluster import connect
+from phreg.execution.progress_actor import progress_actor
 from phreg.execution.remote import ATTEMPTS, run_remote
+from phreg.progress import Progress, heard_by, tell, under
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -95,3 +98,38 @@ def test_whatever_interrupts_the_caller_ends_the_task(tmp_path: Path) -> None:
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def count(until: Path) -> int:
+    done = 0
+    with under("a set"):
+        while not until.exists():
+            tell("counting", done := done + 1, 10**6)
+            time.sleep(0.05)
+    return done
+
+
+def test_what_it_tells_is_heard_by_who_listens_here(tmp_path: Path) -> None:
+    """It goes on until two messages were heard, so these cannot have come with its result."""
+    heard: list[Progress] = []
+
+    def listen(progress: Progress) -> None:
+        heard.append(progress)
+        if len({each.done for each in heard}) > 2:
+            (tmp_path / "enough").touch()
+
+    with heard_by(listen):
+        counted = run_remote(count, tmp_path / "enough")
+    assert heard[0] == Progress("waiting for a worker")
+    assert {progress.head for progress in heard[1:]} == {"a set"}
+    assert [progress.done for progress in heard] == sorted(progress.done for progress in heard)
+    assert heard[-1].done <= counted
+
+
+def test_a_lost_progress_actor_stops_nobody(tmp_path: Path) -> None:
+    heard: list[Progress] = []
+    ray.kill(progress_actor(), no_restart=False)
+    with heard_by(heard.append):
+        assert run_remote(add, 1, 2)[0] == 3
+        ray.kill(progress_actor())
+        assert run_remote(add, 1, 2)[0] == 3
