@@ -25,6 +25,7 @@ from prefect.settings import (
 
 from flows import leash
 from phreg.errors import ConfigError, PhregError
+from phreg.progress import tell
 
 POLL_S = 0.1
 ANSWER_S = 5.0  # for a health check; a machine under load may take as long
@@ -35,6 +36,7 @@ def ensure_server() -> None:
     """See to a Prefect API, once a process. Raises `ConfigError` if the one named does not answer, and
     `PhregError` if a temporary one does not start in time."""
     if PREFECT_API_URL.value():
+        tell("asking Prefect's server")
         _check_named(PREFECT_API_URL.value())
     elif PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
         TemporaryServer().start()
@@ -70,6 +72,7 @@ class TemporaryServer(SubprocessASGIServer):
     def start(self, timeout: int | None = None) -> None:
         if self.running:
             return
+        tell("starting Prefect's temporary server")
         limit = timeout or PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
         deadline, attempts = time.monotonic() + limit, 0
         self._listener = socket.create_server(("127.0.0.1", 0))

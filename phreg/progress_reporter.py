@@ -11,6 +11,7 @@ from phreg.progress import Progress, heard_by
 EVERY_S = 5.0  # between two lines with something new
 REPEAT_S = 10.0  # until the last one is said again, where nothing new comes
 _LOOK_S = 0.5
+Show = Callable[[Progress, float | None, float | None], None]
 
 
 class ProgressReporter:
@@ -18,16 +19,17 @@ class ProgressReporter:
 
     So it speaks also while the block waits for something that does not. Work that is done within `EVERY_S`
     passes without a word, unless the reporter is `eager`: then it says the first of what it hears at once,
-    and the last.
+    and the last. `show` gets all of it at once, with rate and seconds left.
     """
 
     def __init__(
         self,
         say: Callable[[str], None],
         eager: bool = False,
+        show: Show | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._say, self._eager, self._clock = say, eager, clock
+        self._say, self._eager, self._show, self._clock = say, eager, show, clock
         self._lock = threading.Lock()
         self._heard: Progress | None = None
         self._said: Progress | None = None
@@ -51,6 +53,8 @@ class ProgressReporter:
             if progress != self._heard:
                 self._heard, self._changed_at = progress, now
             self._pace.note(progress, now)
+            if self._show is not None:
+                self._show(progress, *self._pace.of(progress, now))
             first_or_last = self._said is None or (progress.final and progress != self._said)
             if self._eager and first_or_last:
                 self._speak(now)

@@ -27,6 +27,7 @@ from phreg.errors import (
     hide_credentials,
 )
 from phreg.fingerprint import digest_bytes
+from phreg.progress import tell
 from phreg.storage import Folder
 from phreg.types import Damage, Quarantined
 
@@ -143,7 +144,11 @@ class TargetStore:
         record = CommitRecord.of(name, shard_digest, rows, quarantined, objects, source)
         attempt = self.folder / record.folder
         with self._room_given_back(record):
-            in_parallel(lambda path: attempt.write(path, objects[path]), objects)
+            in_parallel(
+                lambda path: attempt.write(path, objects[path]),
+                objects,
+                lambda done: tell("writing", done, len(objects), "objects"),
+            )
         for _ in range(COMMIT_ATTEMPTS):
             with self._room_given_back(record):
                 if self.folder.create(_record_path(name), record.to_json()):
@@ -175,7 +180,11 @@ class TargetStore:
 
     def read_committed(self, record: CommitRecord) -> TargetRows:
         """The targets that a commit record names, checked. Raises `CorruptTargetsError`."""
-        fetched = in_parallel(lambda path: self._read_object(record, path), record.objects)
+        fetched = in_parallel(
+            lambda path: self._read_object(record, path),
+            record.objects,
+            lambda done: tell("reading", done, len(record.objects), "objects"),
+        )
         try:
             rows = rows_from_objects(dict(zip(record.objects, fetched, strict=True)))
             self._check_rows(rows)

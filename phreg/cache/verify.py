@@ -1,7 +1,8 @@
 """`verify`: is everything that was committed still there, whole, finite, and what the teacher says?"""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from phreg.cache.rows import TargetRows
 from phreg.cache.spec import TargetSpec
 from phreg.cache.store import TargetStore
 from phreg.errors import CorruptTargetsError, PhregError, SpecMismatchError
+from phreg.progress import Progress, current_listener, heard_by
 from phreg.seeding import derive_rng
 
 Recompute = Callable[[str, list[tuple[str, int]]], Float[Tensor, "k P C"]]
@@ -80,8 +82,10 @@ def verify(
     report = VerifyReport()
     records = _committed(store, names, report)
     chosen = _choose(records, samples if recompute else 0, seed)
+    tally = _ObjectTally(records)
     for done, record in enumerate(records, 1):
-        rows = _checked_rows(store, record, report)
+        with tally.reading(record, done):
+            rows = _checked_rows(store, record, report)
         if recompute and rows is not None and record.shard in chosen:
             _compare(store.spec, record, rows[chosen[record.shard]], recompute, report)
         report.shards, report.rows = report.shards + 1, report.rows + record.rows
@@ -89,6 +93,27 @@ def verify(
         if on_progress:
             on_progress(done, len(records))
     return report
+
+
+class _ObjectTally:
+    """Tells how far the reading is: of all objects of all shards, also within one."""
+
+    def __init__(self, records: Sequence[CommitRecord]) -> None:
+        self._shards, self._before = len(records), 0
+        self._total = sum(len(record.objects) for record in records)
+
+    @contextmanager
+    def reading(self, record: CommitRecord, number: int) -> Iterator[None]:
+        head, before = f"shard {number} of {self._shards}", self._before
+        outer = current_listener()
+
+        def heard(within: Progress) -> None:
+            if outer is not None:
+                outer(replace(within, done=before + within.done, total=self._total, head=head))
+
+        with heard_by(heard):
+            yield
+        self._before += len(record.objects)
 
 
 def _committed(store: TargetStore, names: Sequence[str], report: VerifyReport) -> list[CommitRecord]:

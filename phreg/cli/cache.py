@@ -4,7 +4,8 @@ import argparse
 import sys
 from typing import Any
 
-from phreg.cli.options import add_command, duration, human_bytes, non_negative, print_table, progress
+from phreg.cli.options import add_command, duration, human_bytes, non_negative, print_table
+from phreg.cli.progress import showing
 from phreg.cli.tables import plain
 from phreg.errors import MissingTargetsError, hide_credentials
 
@@ -62,7 +63,9 @@ def _open(options: argparse.Namespace) -> Any:
 
 
 def list_specs(options: argparse.Namespace) -> int:
-    summaries = _open(options).summaries()
+    cache = _open(options)
+    with showing("reading the records"):
+        summaries = cache.summaries()
     print_table([_row(summary) for summary in summaries], "no targets")
     for summary in summaries:
         if summary.problem:
@@ -134,9 +137,8 @@ def verify(options: argparse.Namespace) -> int:
             print(f"{digest[:12]}: {error}")
             sound = False
             continue
-        report = verify_store(
-            store, options.config, options.samples, options.seed, progress("verifying", "shards")
-        )
+        with showing(f"verifying {store.digest[:12]}"):
+            report = verify_store(store, options.config, options.samples, options.seed)
         _print_report(store.digest, report)
         for shard, attempt in sorted(report.damaged.items()) if options.heal else ():
             removed = store.discard_damaged(shard, attempt)
@@ -162,9 +164,9 @@ def _print_report(digest: str, report: Any) -> None:
 def collect(options: argparse.Namespace) -> int:
     from phreg.cache import collect_garbage
 
-    report = collect_garbage(
-        _open(options).folder, grace_seconds=options.grace_hours * 3600, dry_run=options.dry_run
-    )
+    folder = _open(options).folder
+    with showing("looking for garbage"):
+        report = collect_garbage(folder, grace_seconds=options.grace_hours * 3600, dry_run=options.dry_run)
     verb = "would remove" if options.dry_run else "removed"
     print(
         f"{verb} {len(report.removed)} attempts ({human_bytes(report.bytes)}); "

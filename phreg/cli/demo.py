@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from phreg.cli.options import add_command
+from phreg.cli.progress import showing
 
 
 def add(commands: Any) -> None:
@@ -20,7 +21,8 @@ def demo(options: argparse.Namespace) -> int:
     from phreg.cli.table import run_table
     from phreg.demo import make_demo
 
-    run, table = make_demo(Path(options.output))
+    with showing("phreg demo", "drawing the scenes"):
+        run, table = make_demo(Path(options.output))
     print(f"configs: {run}, {table}", flush=True)
     failed = run_config(str(run), [])
     return failed or run_table(str(table), [], options.output)

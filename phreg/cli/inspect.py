@@ -1,10 +1,13 @@
 """`phreg inspect`."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phreg.cli.options import add_command, positive, print_table, progress
+from phreg.cli.options import add_command, positive, print_table
+from phreg.cli.progress import showing
+from phreg.progress import tell
 
 
 def add(commands: Any) -> None:
@@ -45,9 +48,12 @@ def inspect(options: argparse.Namespace) -> int:
 
     figure = Path(options.figure)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    backbone = load_backbone(options.model, options.checkpoint, options.image_size, read_out=options.read_out)
-    show = progress("inspecting", "images")
-    inspection = inspect_model(backbone, options.images, options.views, 0, device, options.model, show)
+    with showing("inspecting"):
+        backbone = load_backbone(
+            options.model, options.checkpoint, options.image_size, read_out=options.read_out
+        )
+        show = partial(tell, "measuring")
+        inspection = inspect_model(backbone, options.images, options.views, 0, device, options.model, show)
     rows = [*inspection.per_image, {"image": "all"} | inspection.metrics]
     print_table([_row(row) for row in rows], "no images")
     for key, reason in inspection.skipped:

@@ -61,17 +61,6 @@ def duration(text: str) -> float:
     return value
 
 
-def progress(doing: str, things: str) -> Callable[[int, int], None]:
-    """A callback that shows (done, total) on one line of the terminal, and nothing where there is none."""
-
-    def show(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            end = "\n" if done == total else ""
-            print(f"\r{doing}: {done}/{total} {things}", end=end, file=sys.stderr, flush=True)
-
-    return show
-
-
 def print_table(rows: Sequence[dict[str, str]], empty: str) -> None:
     """Rows as a table that fits the terminal, no value cut; or a sentence if there are none."""
     if not rows:

@@ -3,10 +3,13 @@
 import argparse
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from phreg.cli.options import add_command, human_bytes, positive, progress
+from phreg.cli.options import add_command, human_bytes, positive
+from phreg.cli.progress import showing
 from phreg.errors import hide_credentials
+from phreg.progress import tell
 
 SAMPLES_PER_SHARD = 1000
 
@@ -27,7 +30,8 @@ def pack(options: argparse.Namespace) -> int:
     from phreg.data import pack_images
 
     most = options.samples_per_shard or SAMPLES_PER_SHARD
-    report = pack_images(options.images, options.out, most, on_progress=progress("packing", "images"))
+    with showing("packing", "listing the images"):
+        report = pack_images(options.images, options.out, most, on_progress=partial(tell, "reading"))
     print(
         f"{report.samples} images in {len(report.shards)} shards ({human_bytes(report.bytes)}): "
         f"{report.written} written, {report.reused} there before"

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from phreg.cli.options import add_command, human_bytes, positive, print_table
+from phreg.cli.progress import showing
 from phreg.errors import RegistryError, hide_credentials
 from phreg.types import HIGHER_IS_BETTER
 
@@ -122,7 +123,8 @@ def verify(options: argparse.Namespace) -> int:
 
     registry = _open_existing(options)
     output = options.output or registry.folder.url.rstrip("/").rpartition("/")[0]
-    done = check(registry, Folder(output) / "students", options.model, options.heal)
+    with showing("verifying"):
+        done = check(registry, Folder(output) / "students", options.model, options.heal)
     for damage in done.damages:
         print(damage.problem + (f"\n  healed: {damage.healed}" if damage.healed else ""))
     found, healed = len(done.damages), sum(bool(damage.healed) for damage in done.damages)
@@ -139,7 +141,8 @@ def report(options: argparse.Namespace) -> int:
     from phreg.pipeline.page import write_page
 
     registry = _open_existing(options)
-    page = write_page(registry, registry.entry(options.model, options.version))
+    with showing("writing the page"):
+        page = write_page(registry, registry.entry(options.model, options.version))
     print(hide_credentials(page.url))
     return 0
 

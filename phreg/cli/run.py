@@ -1,10 +1,13 @@
 """`phreg run` and `phreg plan`."""
 
 import argparse
+from functools import partial
 from typing import Any
 
-from phreg.cli.options import add_command, add_config, human_bytes, human_count, print_table, progress
+from phreg.cli.options import add_command, add_config, human_bytes, human_count, print_table
+from phreg.cli.progress import showing
 from phreg.errors import hide_credentials
+from phreg.progress import tell
 
 EXAMPLE_CONFIG = """\
 phreg run photos.yaml --set students.0.registers=4 generation.max_actors=2
@@ -42,11 +45,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def run_config(path: str, overrides: list[str]) -> int:
-    from flows.run import run as run_flow
-    from flows.terminal import prepare_terminal
+    with showing("phreg run", "loading phreg, Ray and Prefect"):
+        from flows.progress import live_bars
+        from flows.run import run as run_flow
+        from flows.terminal import prepare_terminal
 
-    prepare_terminal()
-    report = run_flow(config=path, overrides=overrides)
+        prepare_terminal()
+    with live_bars():
+        report = run_flow(config=path, overrides=overrides)
     show_report(report, path, overrides)
     return 0
 
@@ -84,7 +90,8 @@ def plan(options: argparse.Namespace) -> int:
     from phreg.pipeline.plan import make_plan
 
     config = load_config(options.config, options.overrides)
-    plan = make_plan(config, progress("counting", "shards"))
+    with showing("planning"):
+        plan = make_plan(config, partial(tell, "counting", things="shards"))
     rows = [
         {
             "targets": t.name,

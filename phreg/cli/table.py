@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from phreg.cli.options import add_command, add_config, print_table
+from phreg.cli.progress import showing
 from phreg.errors import hide_credentials
 
 EXAMPLE_CONFIG = """\
@@ -35,12 +36,15 @@ def table(options: argparse.Namespace) -> int:
 
 
 def run_table(path: str, overrides: list[str], output: str) -> int:
-    from flows.table import table as table_flow
-    from flows.terminal import prepare_terminal
-    from phreg.pipeline.table import notes, records
+    with showing("phreg table", "loading phreg, Ray and Prefect"):
+        from flows.progress import live_bars
+        from flows.table import table as table_flow
+        from flows.terminal import prepare_terminal
+        from phreg.pipeline.table import notes, records
 
-    prepare_terminal()
-    found = table_flow(config=path, overrides=overrides)
+        prepare_terminal()
+    with live_bars():
+        found = table_flow(config=path, overrides=overrides)
     print(f"\n{found.title or found.name}\n")
     print_table(records(found, arrows=True), "no methods")
     print("\n".join(["", *notes(found), ""]))

@@ -4,9 +4,11 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from phreg.cli.options import add_command, progress
+from phreg.cli.options import add_command
+from phreg.cli.progress import showing
 from phreg.errors import ConfigError, hide_credentials
 from phreg.fingerprint import canonical_json
+from phreg.progress import tell
 from phreg.storage import Folder
 
 RECORD = "world.json"
@@ -38,14 +40,15 @@ def world(options: argparse.Namespace) -> int:
 
     folder, seed, size = Folder(options.output), options.seed, options.size
     _claim(folder, {name: getattr(options, name) for name in SETTINGS})
-    shown = progress("drawing", "shards")
     starts = range(0, options.train, options.per_shard)
-    for done, start in enumerate(starts):
-        scenes = range(start, min(start + options.per_shard, options.train))
-        folder.write(f"scenes-{done:06d}.tar", shard_bytes(seed, scenes, size))
-        shown(done + 1, len(starts))
-    labelled = range(options.train, options.train + options.labelled)
-    write_label_folder(folder / "labelled", seed, labelled, size)
+    with showing("drawing"):
+        for done, start in enumerate(starts):
+            scenes = range(start, min(start + options.per_shard, options.train))
+            folder.write(f"scenes-{done:06d}.tar", shard_bytes(seed, scenes, size))
+            tell("drawing", done + 1, len(starts), "shards")
+        labelled = range(options.train, options.train + options.labelled)
+        tell("drawing the labelled set")
+        write_label_folder(folder / "labelled", seed, labelled, size)
     print(
         f"{options.train} scenes in {len(starts)} shards and {options.labelled} with labels in "
         + hide_credentials(folder.url)

@@ -13,15 +13,11 @@ from phreg.generate import compute_targets, crops_of
 from phreg.models import Backbone, load_teacher
 from phreg.pipeline.prepare import Prepared, shard_urls, target_specs
 
-OnProgress = Callable[[int, int], None]
 
-
-def verify_store(
-    store: TargetStore, config_path: str | None, samples: int, seed: int, on_progress: OnProgress
-) -> VerifyReport:
+def verify_store(store: TargetStore, config_path: str | None, samples: int, seed: int) -> VerifyReport:
     """Re-read what is committed; with a config, also that all its shards are, and `samples` of them anew."""
     if config_path is None:
-        return verify(store, on_progress=on_progress)
+        return verify(store)
     config = load_config(config_path)
     teacher = load_teacher(config.teacher)
     urls = _urls(config, teacher, store)
@@ -31,7 +27,6 @@ def verify_store(
         samples=samples,
         seed=seed,
         shards=urls,
-        on_progress=on_progress,
     )
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from phreg.errors import ObjectNotFoundError, RegistryError
+from phreg.progress import tell
 from phreg.registry import decision as decisions
 from phreg.registry import heal
 from phreg.registry import promotion as promotions
@@ -96,6 +97,7 @@ class _Check:
     def _files(self, entry: Entry) -> None:
         for path in sorted(entry.record.files):
             self.done.files += 1
+            tell(f"reading {entry.model} {entry.version}: {path}", self.done.files, things="files")
             try:
                 entry.read(path)
             except RegistryError as error:

@@ -7,6 +7,7 @@ from phreg.cache.encodings import LAYOUTS
 from phreg.cache.zarr_group import rows_to_objects
 from phreg.errors import ShardError, StorageError
 from phreg.fingerprint import digest_bytes
+from phreg.progress import Progress, heard_by
 from phreg.storage import Folder
 from tests.cache.examples import SHARD_DIGEST, make_features, make_rows, make_spec
 
@@ -190,3 +191,14 @@ def test_progress_is_told(disk: Folder) -> None:
     told: list[tuple[int, int]] = []
     verify(filled(disk), on_progress=lambda done, total: told.append((done, total)))
     assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_progress_is_told_within_a_shard(disk: Folder) -> None:
+    """In objects of all shards, so that the time left can be told from it."""
+    store, heard = filled(disk), list[Progress]()
+    with heard_by(heard.append):
+        verify(store)
+    objects = [len(record.objects) for record in store.records().values()]
+    assert min(objects) > 1
+    assert [(each.done, each.total) for each in heard] == [(i + 1, sum(objects)) for i in range(sum(objects))]
+    assert [heard[0].head, heard[-1].head] == ["shard 1 of 3", "shard 3 of 3"]
