@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from phreg.config_file import checked, read_mapping
 from phreg.errors import ConfigError, hide_credentials
-from phreg.label_config import AnySet, LabelsConfig
+from phreg.label_config import AnySet, LabelsConfig, SetColumn, is_embedding_file
 from phreg.section import Fraction, Name, Place, Section
 from phreg.stage_config import (
     EvaluationConfig,
@@ -209,14 +209,15 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 
 def _absolute_labels(labels: LabelsConfig) -> LabelsConfig:
     def moved(item: AnySet) -> AnySet:
-        return item.model_copy(update={"root": absolute(item.root)})
+        text = {"text": item.text and absolute_text(item.text)} if isinstance(item, SetColumn) else {}
+        return item.model_copy(update={"root": absolute(item.root), **text})
 
     probes = (
         item.model_copy(update={"train": moved(item.train), "test": moved(item.test)})
         for item in labels.probes
     )
     changes = {
-        "text": labels.text and absolute_model(labels.text),
+        "text": labels.text and absolute_text(labels.text),
         "sets": tuple(map(moved, labels.sets)),
         "probes": tuple(probes),
     }
@@ -227,6 +228,11 @@ def absolute_model(model: str) -> str:
     """A model's name, the path of a directory made absolute."""
     form, colon, path = model.partition(":")
     return f"{form}:{absolute(path)}" if colon and form in ("local-dir", "open_clip-dir") else model
+
+
+def absolute_text(place: str) -> str:
+    """A model's name, or the path of a file of class embeddings made absolute."""
+    return absolute(place) if is_embedding_file(place) else absolute_model(place)
 
 
 def absolute(place: str) -> str:

@@ -21,8 +21,18 @@ class LabelledSetConfig(Section):
     split: str | None = Field(None, description="default: the set's validation split; `folder`: a subfolder")
     images: PositiveInt | None = Field(None, description="only the first so many; default: all")
     ignore: tuple[int, ...] = Field(
-        (), description="`folder`: label values that do not count, besides 255 (CamVid: 11)"
+        (),
+        description="`folder`: label values that do not count, besides 255 (CamVid: 11); a first class "
+        "`background` of which 0 does not count is no class (VOC: 20 classes instead of 21)",
     )
+
+
+EMBEDDING_FILES = (".npy", ".safetensors")
+
+
+def is_embedding_file(text: str) -> bool:
+    """Whether class names come as vectors in a file, and not from a model's text tower."""
+    return text.lower().endswith(EMBEDDING_FILES)
 
 
 AnySet = TypeVar("AnySet", bound=LabelledSetConfig)
@@ -41,6 +51,11 @@ class SegmentationConfig(Section):
     logit_scale: PositiveFloat = Field(40.0, description="cosine to logit, before the softmax")
     background_threshold: Fraction | None = Field(
         None, description="pixels whose best class has a lower probability are background; sets that have one"
+    )
+    min_images: PositiveInt | None = Field(
+        None,
+        description="mIoU is over the classes labelled in at least so many images (1: those that are there "
+        "at all); default: over all that are labelled or predicted, as the field has it",
     )
     pamr_steps: int = Field(0, ge=0, description="iterations of PAMR refinement; 0: none")
 
@@ -66,6 +81,9 @@ class SetColumn(LabelledSetConfig):
 
     name: Name = Field(description="of the columns")
     segmentation: SegmentationConfig = Field(SegmentationConfig(), description="how the set is segmented")
+    text: Place | None = Field(
+        None, description="what names this set's classes, as `labels.text`; default: what that says"
+    )
 
 
 class ProbeColumn(Section):
@@ -85,7 +103,9 @@ class LabelsConfig(Section):
     """What models are measured on with labels; a set whose folder is not there is left out, and named."""
 
     text: Place | None = Field(
-        None, description="model whose text tower names the classes; default: the teacher's model"
+        None,
+        description="what names the classes: a model by its text tower, or class embeddings in a file "
+        "(FILE.npy: a row a class; FILE.safetensors: vectors under names); default: the teacher's model",
     )
     sets: tuple[SetColumn, ...] = Field((), description="open-vocabulary segmentation")
     probes: tuple[ProbeColumn, ...] = Field((), description="linear probes")

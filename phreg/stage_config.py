@@ -83,7 +83,7 @@ class StudentConfig(Section):
         min_length=1,
         description="parameter groups that learn, or glob patterns of timm parameter names",
     )
-    read_out: Literal["standard", "value"] | None = Field(
+    read_out: ReadOut | None = Field(
         None, description="default: `standard`; `value` for a CLIP teacher"
     )
     learning_rate: PositiveFloat = Field(1e-4, description="AdamW, at the first step")

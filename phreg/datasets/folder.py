@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from phreg.datasets.label_map import as_stored
+from phreg.datasets.label_map import as_stored, without_zero
 from phreg.datasets.layout import list_files, missing, require_same
 from phreg.datasets.names import read_names
 from phreg.datasets.paired import ClassNames, Pair, PairedSet
@@ -19,7 +19,7 @@ _IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 def open_folder(config: LabelledSetConfig, root: Path) -> PairedSet:
     """Stored: class indices in the order of `classes.txt`; 255 and the config's `ignore` do not count.
 
-    A first class named `background` stands for everything unnamed.
+    A first class named `background` stands for everything unnamed; where 0 does not count, it is no class.
     """
     base = root / (config.split or "")
     if not (base / "images").is_dir():
@@ -34,9 +34,12 @@ def open_folder(config: LabelledSetConfig, root: Path) -> PairedSet:
     if not labels:
         return PairedSet(name, pairs[: config.images])
     classes = _classes(root, base)
-    background = 0 if classes[0][0].lower() == "background" else None
+    has_background = classes[0][0].lower() == "background"
+    if has_background and 0 in config.ignore and len(classes) > 1:
+        label_map = without_zero(len(classes) - 1, config.ignore)
+        return PairedSet(name, pairs[: config.images], classes[1:], label_map)
     label_map = as_stored(len(classes), config.ignore)
-    return PairedSet(name, pairs[: config.images], classes, label_map, background)
+    return PairedSet(name, pairs[: config.images], classes, label_map, 0 if has_background else None)
 
 
 def _classes(root: Path, base: Path) -> ClassNames:

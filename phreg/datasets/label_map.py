@@ -44,6 +44,6 @@ def as_stored(classes: int, ignored: Iterable[int] = ()) -> LabelMap:
     return LabelMap({index: index for index in range(classes)}, ignored)
 
 
-def without_zero(classes: int) -> LabelMap:
+def without_zero(classes: int, ignored: Iterable[int] = ()) -> LabelMap:
     """0 is ignored and 1 is the first class (mmsegmentation's `reduce_zero_label`)."""
-    return LabelMap({index + 1: index for index in range(classes)}, ignored=(0,))
+    return LabelMap({index + 1: index for index in range(classes)}, ignored=(0, *ignored))

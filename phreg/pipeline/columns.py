@@ -3,34 +3,39 @@
 Functions here run where the network runs; what they measure is stored under a digest of all it depends on.
 """
 
+import json
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from pydantic import TypeAdapter, ValidationError
 
 from phreg.config import RunConfig
-from phreg.datasets import open_set
-from phreg.label_config import Column, LabelledSetConfig, ProbeColumn, SetColumn
+from phreg.datasets import LabelledSet, open_set
+from phreg.label_config import Column, LabelledSetConfig, ProbeColumn, SetColumn, is_embedding_file
 from phreg.models import Backbone
 from phreg.models.text import TextTower, load_text
 from phreg.probe import TRAINING, probe_depth, probe_segmentation
 from phreg.progress import tell
-from phreg.sealed import read_sealed, seal
-from phreg.segment import Segmenter, ViewPlan, class_embeddings, segment_set
+from phreg.sealed import read_sealed, read_sealed_tensors, seal, seal_tensors
+from phreg.segment import ClassEmbeddings, Segmenter, ViewPlan, class_embeddings, segment_and_count
+from phreg.segment.embedding_file import EmbeddingFile, read_embedding_file
+from phreg.set_counts import SetCounts
 from phreg.storage import Folder
 from phreg.views import sample_views
 
 Scores = dict[str, float]
 
 SKIPPED = "skipped"
+CLASSES = "classes in mIoU"
 HIGHER_IS_BETTER = {
     "mIoU": True, "pixel accuracy": True, "RMSE": False, "AbsRel": False, "delta1": True,
-    "delta2": True, "delta3": True, SKIPPED: False,
+    "delta2": True, "delta3": True, CLASSES: True, SKIPPED: False,
 }  # fmt: skip
-"""Measures of labelled columns. IoU and accuracy in percent; RMSE in metres; AbsRel and deltas as shares;
-`skipped` images are counted, not compared."""
+"""Measures of labelled columns. IoU and accuracy in percent; RMSE in metres; AbsRel and deltas as shares.
+Classes that the mIoU is over (where a column chooses), and `skipped` images are counted, not compared."""
 DETAIL = "IoU of"
 """Begins the measures of single classes, which only the CSV shows."""
 MAIN = ("mIoU", "RMSE")
@@ -49,8 +54,8 @@ def in_order(scores: Scores) -> list[tuple[str, float]]:
 
 
 def is_count(name: str) -> bool:
-    """Of images left out: the fewest of them are no merit of a method."""
-    return name.endswith(f" {SKIPPED}")
+    """Of images left out, or of classes: no merit of a method."""
+    return name.endswith((f" {SKIPPED}", f" {CLASSES}"))
 
 
 def shown_measures(scores: Iterable[Scores]) -> list[str]:
@@ -67,10 +72,22 @@ def labelled_sets(column: Column) -> list[LabelledSetConfig]:
     return [column] if isinstance(column, SetColumn) else [column.train, column.test]
 
 
-def text_tower(config: RunConfig) -> TextTower:
-    if config.labels.text is not None:
-        return load_text(config.labels.text)
-    return load_text(config.teacher.model, config.teacher.checkpoint)
+def load_names(config: RunConfig, column: SetColumn) -> TextTower | EmbeddingFile:
+    """What names a set's classes."""
+    place = column.text or config.labels.text
+    if place is None:
+        return load_text(config.teacher.model, config.teacher.checkpoint)
+    return read_embedding_file(place) if is_embedding_file(place) else load_text(place)
+
+
+def embed_classes(
+    source: TextTower | EmbeddingFile, column: SetColumn, labelled: LabelledSet, folder: Folder | None = None
+) -> ClassEmbeddings:
+    """The classes of a set as vectors. Where a threshold tells the background, a file may leave it out."""
+    if isinstance(source, TextTower):
+        return class_embeddings(source, labelled.classes, folder=folder)
+    threshold = column.segmentation.background_threshold
+    return source.for_classes(labelled.classes, None if threshold is None else labelled.background)
 
 
 @dataclass(frozen=True)
@@ -81,9 +98,16 @@ class Bench:
     device: str
 
     @cached_property
-    def text(self) -> TextTower:
-        """Loaded when it is first asked for, to where the networks run."""
-        return text_tower(self.config).to(self.device)
+    def _names(self) -> dict[str | None, TextTower | EmbeddingFile]:
+        return {}
+
+    def names(self, column: SetColumn) -> TextTower | EmbeddingFile:
+        """What names a set's classes, loaded when first asked for; a text tower to where the networks run."""
+        place = column.text or self.config.labels.text
+        if place not in self._names:
+            source = load_names(self.config, column)
+            self._names[place] = source.to(self.device) if isinstance(source, TextTower) else source
+        return self._names[place]
 
     @cached_property
     def folder(self) -> Folder:
@@ -91,24 +115,33 @@ class Bench:
         return Folder(self.config.output) / "labels"
 
 
-def measure_column(column: Column, backbone: Backbone, views: ViewPlan | None, bench: Bench) -> Scores:
+class Found(NamedTuple):
+    """What was measured on a column; of segmentation also the counts of each image."""
+
+    scores: Scores
+    counts: SetCounts | None = None
+
+
+def measure_column(column: Column, backbone: Backbone, views: ViewPlan | None, bench: Bench) -> Found:
     """The measures of one method on one column."""
     if isinstance(column, SetColumn):
         return _segmentation(column, segmenter(column, backbone, views, bench))
-    return _probe(column, backbone, views, bench)
+    return Found(_probe(column, backbone, views, bench))
 
 
-def _segmentation(column: SetColumn, predictor: Segmenter) -> Scores:
-    found = segment_set(predictor, open_set(column), partial(tell, "segmenting"))
+def _segmentation(column: SetColumn, predictor: Segmenter) -> Found:
+    found, counts = segment_and_count(predictor, open_set(column), partial(tell, "segmenting"))
     classes = {f"{DETAIL} {name}": 100 * iou for name, iou in found.class_iou.items() if iou is not None}
     measures = {"mIoU": 100 * found.miou, "pixel accuracy": 100 * found.pixel_accuracy}
-    return measures | _skipped(found.skipped) | classes
+    if column.segmentation.min_images is not None:
+        measures[CLASSES] = float(found.classes_in_miou)
+    return Found(measures | _skipped(found.skipped) | classes, counts)
 
 
 def segmenter(column: SetColumn, backbone: Backbone, views: ViewPlan | None, bench: Bench) -> Segmenter:
     """Of one method for one set."""
     labelled = open_set(column)
-    names = class_embeddings(bench.text, labelled.classes, folder=bench.folder)
+    names = embed_classes(bench.names(column), column, labelled, bench.folder)
     classes, background = len(labelled.classes), labelled.background
     return Segmenter(backbone, *names, classes, column.segmentation, background, views, bench.device)
 
@@ -139,17 +172,34 @@ def _skipped(images: Sized) -> Scores:
     return {SKIPPED: float(len(images))}
 
 
-def stored_scores(folder: Folder, digest: str) -> Scores | None:
-    """Scores found under a digest; what cannot be read is measured again."""
+def stored_scores(folder: Folder, digest: str, counted: bool) -> Scores | None:
+    """Scores found under a digest; what cannot be read is measured again. `counted`: as are those whose
+    images' counts are gone."""
     fields = read_sealed(folder, f"scores/{digest}.json")
     try:
-        return None if fields is None else TypeAdapter(Scores).validate_python(fields.get("scores"))
+        scores = None if fields is None else TypeAdapter(Scores).validate_python(fields.get("scores"))
     except ValidationError:
         return None
+    return None if scores is not None and counted and stored_counts(folder, digest) is None else scores
 
 
-def store_scores(folder: Folder, digest: str, scores: Scores) -> None:
-    """Not where images were left out: once they are mended, the scores are others under the same digest."""
-    if scores.get(SKIPPED):
-        return
-    folder.write(f"scores/{digest}.json", seal({"scores": scores}))
+def store_found(folder: Folder, digest: str, found: Found) -> None:
+    """Scores not where images were left out: once they are mended, they are others under the same digest."""
+    if found.counts is not None:
+        keys = torch.frombuffer(bytearray(json.dumps(found.counts.keys).encode()), dtype=torch.uint8)
+        tensors = {"counts": torch.from_numpy(found.counts.counts), "keys": keys}
+        folder.write(_counts_path(digest), seal_tensors(tensors))
+    if not found.scores.get(SKIPPED):
+        folder.write(f"scores/{digest}.json", seal({"scores": found.scores}))
+
+
+def stored_counts(folder: Folder, digest: str) -> SetCounts | None:
+    """The counts of each image, from when the scores of this digest were measured last."""
+    tensors = read_sealed_tensors(folder, _counts_path(digest))
+    if tensors is None:
+        return None
+    return SetCounts(tuple(json.loads(bytes(tensors["keys"].tolist()))), tensors["counts"].numpy())
+
+
+def _counts_path(digest: str) -> str:
+    return f"scores/{digest}.counts.safetensors"

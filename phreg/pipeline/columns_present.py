@@ -8,9 +8,10 @@ from phreg.errors import ConfigError, DataError, ModelError
 from phreg.label_config import Column, SetColumn
 from phreg.models import Backbone
 from phreg.models.text import TextTower
-from phreg.pipeline.columns import labelled_sets, text_tower
+from phreg.pipeline.columns import embed_classes, labelled_sets, load_names
 from phreg.probe import check_have_depth, check_same_classes, input_sides
 from phreg.segment import check_nameable, check_windows
+from phreg.segment.embedding_file import EmbeddingFile
 
 
 def columns_present(config: RunConfig, teacher: Backbone) -> tuple[tuple[Column, ...], tuple[str, ...]]:
@@ -22,15 +23,16 @@ def columns_present(config: RunConfig, teacher: Backbone) -> tuple[tuple[Column,
     """
     columns: list[Column] = [*config.labels.sets, *config.labels.probes]
     present = tuple(column for column in columns if is_present(column))
+    sources = _Sources(config)
     for column in present:
         sets = [open_set(item) for item in labelled_sets(column)]
         try:
             _check_column(column, sets, teacher)
+            if isinstance(column, SetColumn):
+                _check_names(column, sets[0], teacher, sources.of(column))
         except (ConfigError, DataError, ModelError) as error:
             problem = f"{column.name} cannot be measured: {error.problem}"
             raise type(error)(problem, error.expected, error.found, error.remedy) from None
-    if any(isinstance(column, SetColumn) for column in present):
-        _check_text(text_tower(config), teacher)
     return present, tuple(column.name for column in columns if column not in present)
 
 
@@ -63,11 +65,30 @@ def _check_column(column: Column, sets: list[LabelledSet], teacher: Backbone) ->
         check_have_depth(*sets)
 
 
-def _check_text(text: TextTower, teacher: Backbone) -> None:
-    if text.out_dim != teacher.out_dim:
+class _Sources:
+    """What names classes, each read once."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config, self._found = config, dict[str | None, TextTower | EmbeddingFile]()
+
+    def of(self, column: SetColumn) -> TextTower | EmbeddingFile:
+        if column.text not in self._found:
+            self._found[column.text] = load_names(self._config, column)
+        return self._found[column.text]
+
+
+def _check_names(
+    column: SetColumn, labelled: LabelledSet, teacher: Backbone, source: TextTower | EmbeddingFile
+) -> None:
+    what, place = "text tower", ""
+    if isinstance(source, EmbeddingFile):
+        what, place = "class embeddings", f" in {source.source}"
+    if source.out_dim != teacher.out_dim:
         raise ConfigError(
-            "Open-vocabulary segmentation needs features in the space of the text tower",
-            expected=f"a text tower of width {teacher.out_dim}, as the teacher's features",
-            found=f"{text.out_dim}",
-            remedy="give the text model that belongs to the teacher",
+            f"Open-vocabulary segmentation needs features in the space of the {what}",
+            expected=f"{what} of width {teacher.out_dim}, as the teacher's features",
+            found=f"{source.out_dim}{place}",
+            remedy="give the text model that belongs to the teacher, or embeddings made by it",
         )
+    if isinstance(source, EmbeddingFile):
+        embed_classes(source, column, labelled)

@@ -13,7 +13,7 @@ from phreg.evaluate import evaluate_model
 from phreg.evaluate.evaluation import model_identity
 from phreg.execution.failures import is_mistake
 from phreg.fingerprint import digest_bytes, digest_json
-from phreg.label_config import Column, LabelledSetConfig, ProbeColumn
+from phreg.label_config import Column, LabelledSetConfig, ProbeColumn, SetColumn
 from phreg.models import Backbone, load_student, load_teacher
 from phreg.pipeline.assess import device_of, on_cluster, reference_store
 from phreg.pipeline.columns import (
@@ -22,7 +22,7 @@ from phreg.pipeline.columns import (
     in_order,
     labelled_sets,
     measure_column,
-    store_scores,
+    store_found,
     stored_scores,
 )
 from phreg.pipeline.prepare import Prepared
@@ -31,9 +31,9 @@ from phreg.segment import ViewPlan
 from phreg.storage import Folder
 from phreg.table_config import TeacherRow
 
-FORMAT_VERSION = 3  # raise it when the same method would have other scores
+FORMAT_VERSION = 4  # raise it when the same method would have other scores
 SAMPLED_IMAGES = 500
-_PLACES: Any = {"name": True, "root": True, "train": {"root"}, "test": {"root"}}
+_PLACES: Any = {"name": True, "root": True, "text": True, "train": {"root"}, "test": {"root"}}
 LABEL_FREE = ("shift_cosine_mean", "target_cosine_p50", "outlier_rate")
 
 
@@ -87,10 +87,12 @@ def student_method(report: StudentReport, seed: int) -> Method:
 
 @dataclass(frozen=True)
 class Measured:
-    """A method's measures by "COLUMN MEASURE", and columns that could not be measured, with the reason."""
+    """A method's measures by "COLUMN MEASURE"; columns that could not be measured, with the reason; and the
+    digest under which each column's are stored."""
 
     scores: Scores
     failures: dict[str, str]
+    digests: dict[str, str]
 
 
 def measure(config: RunConfig, prepared: Prepared, method: Method, *, label_free: bool = False) -> Measured:
@@ -107,29 +109,32 @@ def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: 
     """In a worker."""
     bench = Bench(config, device_of(config))
     backbone = method.load(config).to(bench.device)
-    found = Measured({}, {})
+    found = Measured({}, {}, {})
     for column in prepared.columns:
         try:
             with under(column.name):
-                scores = _on_column(bench, method, backbone, _with_seed(column, method.seed))
+                scores, digest = _on_column(bench, method, backbone, _with_seed(column, method.seed))
         except PhregError as error:
             if not is_mistake(error):
                 raise
             found.failures[column.name] = str(error)
         else:
             found.scores.update({f"{column.name} {name}": value for name, value in in_order(scores)})
+            found.digests[column.name] = digest
     if label_free and method.views is None:
         found.scores.update(_label_free(config, prepared, backbone, bench.device))
     return found
 
 
-def _on_column(bench: Bench, method: Method, backbone: Backbone, column: Column) -> Scores:
+def _on_column(bench: Bench, method: Method, backbone: Backbone, column: Column) -> tuple[Scores, str]:
+    """Scores, and the digest that they are stored under."""
     digest = _digest(bench, method, backbone, column)
-    scores = stored_scores(bench.folder, digest)
+    scores = stored_scores(bench.folder, digest, counted=isinstance(column, SetColumn))
     if scores is None:
-        scores = measure_column(column, backbone, method.views, bench)
-        store_scores(bench.folder, digest, scores)
-    return scores
+        found = measure_column(column, backbone, method.views, bench)
+        store_found(bench.folder, digest, found)
+        scores = found.scores
+    return scores, digest
 
 
 def _label_free(config: RunConfig, prepared: Prepared, backbone: Backbone, device: str) -> Scores:
@@ -155,7 +160,7 @@ def _digest(bench: Bench, method: Method, backbone: Backbone, column: Column) ->
         "views": None if method.views is None else vars(method.views),
         "column": column.model_dump(mode="json", exclude=_PLACES),
         "sets": [_content(item) for item in labelled_sets(column)],
-        "text": None if isinstance(column, ProbeColumn) else bench.text.digest,
+        "text": None if isinstance(column, ProbeColumn) else bench.names(column).digest,
     }
     return digest_json(fields)
 

@@ -5,7 +5,7 @@ from phreg.segment.features import ViewPlan
 from phreg.segment.geometry import check_windows
 from phreg.segment.pamr import pamr
 from phreg.segment.segmenter import Segmenter
-from phreg.segment.whole_set import SegmentationScores, segment_set
+from phreg.segment.whole_set import SegmentationScores, segment_and_count, segment_set
 
 __all__ = [
     "ClassEmbeddings",
@@ -16,5 +16,6 @@ __all__ = [
     "check_windows",
     "class_embeddings",
     "pamr",
+    "segment_and_count",
     "segment_set",
 ]

@@ -33,7 +33,8 @@ class Segmenter:
         embeddings, owner: of `class_embeddings`.
         classes: how many there are.
         settings: sizes, windows, logit scale, background threshold, PAMR.
-        background: index of the set's background class; without one the threshold does nothing.
+        background: index of the set's background class; without one the threshold does nothing. With a
+            threshold it needs no name.
         views: average features over views of each window (the denoised teacher); default: one pass.
         device: where to compute; the backbone is moved there. Default: where it is.
 
@@ -52,7 +53,10 @@ class Segmenter:
         device: str | torch.device | None = None,
     ) -> None:
         self.settings = settings or SegmentationConfig()
-        _check_fits(backbone, embeddings, owner, classes, background)
+        if background is not None and not 0 <= background < classes:
+            raise ConfigError("The background is no class", f"an index below {classes}", str(background))
+        nameless = background if self.settings.background_threshold is not None else None
+        _check_fits(backbone, embeddings, owner, classes, nameless)
         check_windows(self.settings, backbone.patch_size)
         self.backbone = backbone if device is None else backbone.to(device)
         self.device = self.backbone.mean.device
@@ -139,7 +143,7 @@ def resized(images: UInt8[Tensor, "B H W 3"], size: Size) -> UInt8[Tensor, "B h 
 
 
 def _check_fits(
-    backbone: Backbone, embeddings: Tensor, owner: Tensor, classes: int, background: int | None
+    backbone: Backbone, embeddings: Tensor, owner: Tensor, classes: int, nameless: int | None
 ) -> None:
     if embeddings.shape[1] != backbone.out_dim:
         raise ModelError(
@@ -148,11 +152,14 @@ def _check_fits(
             found=str(embeddings.shape[1]),
             remedy="take the text tower that belongs to the backbone (or to its teacher)",
         )
-    if not 1 <= classes <= MAX_CLASSES or set(owner.tolist()) != set(range(classes)):
+    without = set(range(classes)) - set(owner.tolist())
+    if (
+        not 1 <= classes <= MAX_CLASSES
+        or without - {nameless}
+        or not set(owner.tolist()) <= set(range(classes))
+    ):
         raise ConfigError(
             "Names and classes do not fit together",
             expected=f"1 to {MAX_CLASSES} classes, each with a name",
             found=f"{classes} classes, names for {sorted(set(owner.tolist()))[:10]}",
         )
-    if background is not None and not 0 <= background < classes:
-        raise ConfigError("The background is no class", f"an index below {classes}", str(background))

@@ -10,6 +10,7 @@ from phreg.datasets.base import LabelledImage, LabelledSet
 from phreg.errors import ConfigError, DataError, NonFiniteError
 from phreg.scores import ConfusionMatrix
 from phreg.segment.segmenter import Segmenter
+from phreg.set_counts import SetCounts, class_iou, mean_iou, pixel_accuracy
 
 IMAGES_PER_BATCH = 16
 Progress = Callable[[int, int], None]
@@ -21,7 +22,8 @@ class SegmentationScores(BaseModel):
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    miou: float = Field(description="mean of class_iou over the classes that occur")
+    miou: float = Field(description="mean of class_iou over the classes that occur, or `min_images` chose")
+    classes_in_miou: int = Field(description="how many these are")
     pixel_accuracy: float
     class_iou: dict[str, float | None] = Field(description="by title; None: neither labelled nor predicted")
     images: int = Field(description="measured")
@@ -32,30 +34,45 @@ class SegmentationScores(BaseModel):
 def segment_set(
     segmenter: Segmenter, labelled_set: LabelledSet, on_progress: Progress | None = None
 ) -> SegmentationScores:
-    """Segment every image at its own size and count all pixels in one confusion matrix.
+    """Segment every image at its own size; scores are over all pixels of the set.
 
     An image that cannot be read or segmented is left out and named in `skipped`. Raises `DataError` if
     none is left or no pixel's label counts, `ConfigError` if the segmenter is for other classes.
     """
+    return segment_and_count(segmenter, labelled_set, on_progress)[0]
+
+
+def segment_and_count(
+    segmenter: Segmenter, labelled_set: LabelledSet, on_progress: Progress | None = None
+) -> tuple[SegmentationScores, SetCounts]:
+    """As `segment_set`, with the counts of each image."""
     started = time.perf_counter()
     _check_classes(segmenter, labelled_set)
-    matrix = ConfusionMatrix(segmenter.classes)
     skipped: dict[str, str] = {}
-    measured = 0
+    measured: dict[str, ConfusionMatrix] = {}
     for batch in _batches(labelled_set, skipped):
-        measured += _count(segmenter, batch, matrix, skipped)
+        measured |= _count(segmenter, batch, skipped)
         if on_progress is not None:
-            on_progress(measured + len(skipped), len(labelled_set))
-    _check_measured(labelled_set.name, matrix, skipped)
-    iou = [float(value) if np.isfinite(value) else None for value in matrix.class_iou]
-    return SegmentationScores(
-        miou=matrix.mean_iou,
-        pixel_accuracy=matrix.pixel_accuracy,
-        class_iou=dict(zip(titles(labelled_set.classes), iou, strict=True)),
-        images=measured,
+            on_progress(len(measured) + len(skipped), len(labelled_set))
+    counts = SetCounts.of(list(measured), list(measured.values()), segmenter.classes)
+    _check_measured(labelled_set.name, counts, skipped)
+    chosen, sums = counts.chosen(segmenter.settings.min_images), counts.counts.sum(0)
+    _check_frequent(labelled_set.name, chosen, segmenter.settings.min_images)
+    of_class = class_iou(sums)
+    scores = SegmentationScores(
+        miou=float(mean_iou(sums, chosen)),
+        classes_in_miou=int((chosen & np.isfinite(of_class)).sum()),
+        pixel_accuracy=float(pixel_accuracy(sums)),
+        class_iou=dict(zip(titles(labelled_set.classes), map(_or_none, of_class), strict=True)),
+        images=len(measured),
         skipped=skipped,
         seconds=time.perf_counter() - started,
     )
+    return scores, counts
+
+
+def _or_none(iou: float) -> float | None:
+    return float(iou) if np.isfinite(iou) else None
 
 
 def titles(classes: Sequence[Sequence[str]]) -> list[str]:
@@ -87,22 +104,24 @@ def _batches(labelled_set: LabelledSet, skipped: dict[str, str]) -> Iterator[lis
 
 
 def _count(
-    segmenter: Segmenter, batch: list[LabelledImage], matrix: ConfusionMatrix, skipped: dict[str, str]
-) -> int:
-    """Add a batch to the matrix; gives how many images could be measured."""
+    segmenter: Segmenter, batch: list[LabelledImage], skipped: dict[str, str]
+) -> dict[str, ConfusionMatrix]:
+    """The matrices of those images of a batch that could be measured, by key."""
     try:
         predicted = segmenter.predict_batch(np.stack([image.image for image in batch]))
     except (DataError, NonFiniteError) as error:
         if len(batch) > 1:  # the others are sound
-            return sum(_count(segmenter, [image], matrix, skipped) for image in batch)
+            parts = [_count(segmenter, [image], skipped) for image in batch]
+            return {key: matrix for part in parts for key, matrix in part.items()}
         skipped[batch[0].key] = str(error)
-        return 0
-    measured = 0
+        return {}
+    measured: dict[str, ConfusionMatrix] = {}
     for image, guess in zip(batch, predicted, strict=True):
         assert image.labels is not None
+        matrix = ConfusionMatrix(segmenter.classes)
         try:
             matrix.add(guess, image.labels)
-            measured += 1
+            measured[image.key] = matrix
         except ValueError as error:
             skipped[image.key] = str(error)
     return measured
@@ -117,8 +136,17 @@ def _check_classes(segmenter: Segmenter, labelled_set: LabelledSet) -> None:
         )
 
 
-def _check_measured(name: str, matrix: ConfusionMatrix, skipped: dict[str, str]) -> None:
-    if matrix.counts.any():
+def _check_frequent(name: str, chosen: np.ndarray, min_images: int | None) -> None:
+    if not chosen.any():
+        raise DataError(
+            f"No class of {name} is labelled often enough to be scored",
+            expected=f"classes labelled in at least {min_images} images",
+            remedy="lower segmentation.min_images",
+        )
+
+
+def _check_measured(name: str, found: SetCounts, skipped: dict[str, str]) -> None:
+    if found.counts.any():
         return
     first = "".join(f"; {key}: {reason}" for key, reason in list(skipped.items())[:3])
     raise DataError(

@@ -124,3 +124,20 @@ def test_camvid(shared_folder: Path) -> None:
     assert seen.tolist() == [*range(11), 255]
     with pytest.raises(DataError, match="found: 11"):
         list(opened("folder", root, split="test"))
+
+
+def test_a_background_that_does_not_count_is_no_class(tmp_path: Path) -> None:
+    for name in "ab":
+        write_image(tmp_path / f"images/{name}.jpg")
+        write_mask(tmp_path / f"labels/{name}.png", [0, 1, 2, 7])
+    write_text(tmp_path / "classes.txt", "background, sky", "cat", "dog")
+    found = opened("folder", tmp_path, ignore=(0, 7))
+    assert (found.classes, found.background) == ((("cat",), ("dog",)), None)
+    labels = found[0].labels
+    assert labels is not None
+    assert labels.ravel()[:4].tolist() == [255, 0, 1, 255]
+    write_text(tmp_path / "classes.txt", "sea", "cat", "dog")  # another first class keeps its index
+    kept = opened("folder", tmp_path, ignore=(0, 7))
+    assert len(kept.classes) == 3
+    assert kept[0].labels is not None
+    assert kept[0].labels.ravel()[:4].tolist() == [255, 1, 2, 255]
