@@ -83,9 +83,7 @@ class StudentConfig(Section):
         min_length=1,
         description="parameter groups that learn, or glob patterns of timm parameter names",
     )
-    read_out: ReadOut | None = Field(
-        None, description="default: `standard`; `value` for a CLIP teacher"
-    )
+    read_out: ReadOut | None = Field(None, description="default: `standard`; `value` for a CLIP teacher")
     learning_rate: PositiveFloat = Field(1e-4, description="AdamW, at the first step")
     final_learning_rate: PositiveFloat = Field(5e-6, description="at the last step; the decay is exponential")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW")

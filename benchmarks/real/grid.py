@@ -89,8 +89,8 @@ def raw_targets(trunk: Trunk, crops: Crops, read_out: str) -> Tensor:
 
 
 def grid(
-    trunk: Trunk, cache: str, digests: dict[str, str], shards: Sequence[str], pairs: Sequence[tuple[str, str, bool]],
-    read_as: Sequence[str], benches: Sequence[Bench], out: Path,
+    trunk: Trunk, cache: str, digests: dict[str, str], shards: Sequence[str],
+    pairs: Sequence[tuple[str, str, bool]], read_as: Sequence[str], benches: Sequence[Bench], out: Path,
 ) -> None:  # fmt: skip
     """Every pair (targets, student as trained, raw targets or not), read in every way."""
     for targets, trained, raw in pairs:
