@@ -29,6 +29,7 @@ def a_student(vit: VisionTransformer, read_out: str) -> Student:
         (tiny_clip(), "value"),
         (tiny_clip(), "standard"),
         (tiny_dinov2(), "value"),
+        *((vit, read_out) for vit in (tiny_clip(), tiny_dinov2()) for read_out in ("naclip", "csa", "qq")),
     ],
 )
 def test_stock_timm_gives_the_students_features(
@@ -72,11 +73,6 @@ def test_missing_and_broken_folders(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ModelError, match=r"Cannot build the model described by .*config\.json"):
         load_student(str(tmp_path))
-
-
-def test_read_out_that_stock_timm_lacks() -> None:
-    with pytest.raises(ModelError, match=r"phreg\.load_student"):
-        timm_snippet(a_student(tiny_clip(), "naclip"), "somewhere")
 
 
 def test_network_that_stock_timm_cannot_build() -> None:
