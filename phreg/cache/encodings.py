@@ -11,6 +11,7 @@ quarter of the bytes travel there.
 | `int8` | 1 | see `int8.py` |
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor
 
 from phreg.cache.int8 import decode_int8, encode_int8
@@ -35,13 +36,16 @@ LAYOUTS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "int8": {
         "features": ("int8", _TOKENS),
         "scales": ("float32", ("row", "patch")),
-        "channel_mean": ("float32", ("channel",)),
-        "channel_std": ("float32", ("channel",)),
+        "channel_mean": ("float32", ("row", "channel")),
+        "channel_std": ("float32", ("row", "channel")),
     },
 }
 """The arrays of each encoding: name -> (dtype, dimensions)."""
 
-LARGEST: dict[str, float] = {"float32": 3.4e38, "float16": 65504.0, "bfloat16": 3.38e38, "int8": 5e37}
+LARGEST = {
+    encoding: float(np.float32(value))
+    for encoding, value in {"float32": 3.4e38, "float16": 65504, "bfloat16": 3.38e38, "int8": 5e37}.items()
+}
 """The largest magnitude that each encoding takes. int8: decoding passes through up to 5 times as much."""
 
 
@@ -58,21 +62,25 @@ class EncodedFeatures:
 
     @classmethod
     def encode(cls, features: Float[Tensor, "N P C"] | Array, encoding: str) -> "EncodedFeatures":
-        """Encode float32 features; equal input gives equal bytes.
+        """Encode float32 features, where they are; equal input gives equal bytes, in whatever batch.
 
         Raises `NonFiniteError` for NaN or Inf, and `CacheError` for values that the encoding cannot hold.
         """
-        if isinstance(features, Tensor):
-            features = features.detach().to("cpu", torch.float32).numpy()
-        values = np.ascontiguousarray(features, np.float32)
-        if values.ndim != 3 or encoding not in _ENCODE:
+        values = features if isinstance(features, Tensor) else torch.from_numpy(np.asarray(features))
+        values = values.detach().to(torch.float32)
+        if values.ndim != 3 or encoding not in LAYOUTS:
             raise CacheError(
                 "These features cannot be encoded",
                 expected=f"shape [N, P, C] and one of {', '.join(LAYOUTS)}",
                 found=f"shape {list(values.shape)} and {encoding!r}",
             )
-        _check_range(values, encoding)
-        return cls(encoding, _ENCODE[encoding](values))
+        _check_range(row_magnitudes(values).tolist(), encoding)
+        return cls.of_tensors(encoding, encode_tensors(values, encoding))
+
+    @classmethod
+    def of_tensors(cls, encoding: str, tensors: dict[str, Tensor]) -> "EncodedFeatures":
+        """What `encode_tensors` gave, once it is on the CPU."""
+        return cls(encoding, {name: _to_numpy(tensor.cpu()) for name, tensor in tensors.items()})
 
     def decode(self, device: torch.device | str | None = None) -> Float[Tensor, "N P C"]:
         """float32 features on `device`, where the arithmetic is done. A tensor of its own."""
@@ -95,7 +103,8 @@ class EncodedFeatures:
 
     def non_finite_rows(self) -> list[int]:
         """Rows of which some value decodes to NaN or Inf."""
-        return [row for row in range(len(self)) if not torch.isfinite(self[row].decode()).all()]
+        suspect = np.flatnonzero(_SUSPECT[self.encoding](self.arrays)).tolist()
+        return [row for row in suspect if not torch.isfinite(self[row].decode()).all()]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -117,20 +126,37 @@ def encoded_bytes(encoding: str, rows: int, patches: int, channels: int) -> int:
     )
 
 
-def _check_range(values: Float32[np.ndarray, "N P C"], encoding: str) -> None:
-    largest = np.array([np.abs(row).max(initial=0.0) for row in values])  # NaN wins any maximum
-    if bad := np.flatnonzero(~np.isfinite(largest)).tolist():
+def encode_tensors(values: Float[Tensor, "N P C"], encoding: str) -> dict[str, Tensor]:
+    """The arrays of `LAYOUTS` as tensors where the values are, bfloat16 and all.
+
+    Rows that the encoding cannot hold (see `row_magnitudes`) come out as anything.
+    """
+    encode = _ENCODE[encoding]
+    if values.device.type != "cpu" or len(values) < 2:
+        return encode(values)
+    rows = [encode(row) for row in values.split(1)]  # one image at a time stays in the caches
+    return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+
+
+def row_magnitudes(values: Float[Tensor, "N P C"]) -> Float[Tensor, " N"]:
+    """The largest magnitude in each row, NaN where there is one: what does not fit into an encoding is told
+    by it (`LARGEST`)."""
+    return values.flatten(1).abs().amax(1) if values[0:1].numel() else values.new_zeros(len(values))
+
+
+def _check_range(largest: Sequence[float], encoding: str) -> None:
+    if bad := [row for row, value in enumerate(largest) if not math.isfinite(value)]:
         raise NonFiniteError(
-            f"Features of {len(bad)} of {len(values)} rows are NaN or Inf; nothing was written",
+            f"Features of {len(bad)} of {len(largest)} rows are NaN or Inf; nothing was written",
             expected="finite features",
             found=f"rows {_first(bad)}",
             remedy="quarantine these samples, or run the teacher in float32",
         )
-    if bad := np.flatnonzero(largest > LARGEST[encoding]).tolist():
+    if bad := [row for row, value in enumerate(largest) if value > LARGEST[encoding]]:
         raise CacheError(
-            f"Features of {len(bad)} of {len(values)} rows do not fit into {encoding}; nothing was written",
+            f"Features of {len(bad)} of {len(largest)} rows do not fit into {encoding}; nothing was written",
             expected=f"magnitudes up to {LARGEST[encoding]:g}",
-            found=f"up to {largest.max():g}, in rows {_first(bad)}",
+            found=f"up to {max(largest):g}, in rows {_first(bad)}",
             remedy="choose the encoding bfloat16 or float32 for these targets",
         )
 
@@ -139,9 +165,10 @@ def _first(rows: list[int]) -> str:
     return ", ".join(str(row) for row in rows[:10]) + (", ..." if len(rows) > 10 else "")
 
 
-def _encode_bfloat16(values: Float32[np.ndarray, "N P C"]) -> Array:
-    bits: Array = torch.from_numpy(values).to(torch.bfloat16).view(torch.int16).numpy().view(np.uint16)
-    return bits
+def _to_numpy(tensor: Tensor) -> Array:
+    bits = tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor
+    array: Array = bits.contiguous().numpy()
+    return array.view(np.uint16) if tensor.dtype == torch.bfloat16 else array
 
 
 def _to_torch(array: Array) -> Tensor:
@@ -150,11 +177,40 @@ def _to_torch(array: Array) -> Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-_ENCODE: dict[str, Callable[[Array], dict[str, Array]]] = {
-    "float32": lambda values: {"features": values.copy()},
-    "float16": lambda values: {"features": values.astype(np.float16)},
-    "bfloat16": lambda values: {"features": _encode_bfloat16(values)},
+def _float_suspects(bits: Any, exponent: int) -> Callable[[dict[str, Array]], Array]:
+    """Rows with an exponent of ones, which only Inf and NaN have: an integer's maximum, and no decoding."""
+
+    def suspects(arrays: dict[str, Array]) -> Array:
+        features = np.ascontiguousarray(arrays["features"]).view(bits)
+        largest = (features & np.iinfo(bits).max // 2).max(axis=(1, 2), initial=0)
+        found: Array = largest >= exponent
+        return found
+
+    return suspects
+
+
+def _int8_suspects(arrays: dict[str, Array]) -> Array:
+    """Rows in which a code of its largest size might leave float32, somewhere on the way."""
+    scale, std, mean = (
+        np.abs(arrays[name].astype(np.float64)).max(axis=1, initial=0.0)  # NaN wins any maximum
+        for name in ("scales", "channel_std", "channel_mean")
+    )
+    bound = np.maximum(128 * scale, 128 * scale * std + mean)
+    found: Array = ~(bound < float(np.finfo(np.float32).max) / 2)
+    return found
+
+
+_ENCODE: dict[str, Callable[[Tensor], dict[str, Tensor]]] = {
+    "float32": lambda values: {"features": values.clone()},
+    "float16": lambda values: {"features": values.to(torch.float16)},
+    "bfloat16": lambda values: {"features": values.to(torch.bfloat16)},
     "int8": encode_int8,
+}
+_SUSPECT: dict[str, Callable[[dict[str, Array]], Array]] = {
+    "float32": _float_suspects(np.uint32, 0x7F800000),
+    "float16": _float_suspects(np.uint16, 0x7C00),
+    "bfloat16": _float_suspects(np.uint16, 0x7F80),
+    "int8": _int8_suspects,
 }
 _DECODE: dict[str, Callable[[dict[str, Tensor]], Tensor]] = {
     "float32": lambda tensors: tensors["features"].clone(),

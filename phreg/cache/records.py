@@ -1,15 +1,13 @@
 """The commit record of a shard's targets. Its presence is the only proof that they are complete."""
 
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, StringConstraints, ValidationError
 
-from phreg.cache.rows import TargetRows
 from phreg.errors import CacheError, CorruptTargetsError, SpecMismatchError
-from phreg.fingerprint import digest_bytes
+from phreg.fingerprint import digest_bytes, digest_json
 from phreg.sealed import seal, unseal
 from phreg.types import Quarantined
 
@@ -28,9 +26,14 @@ class ObjectDigest(NamedTuple):
     size: NonNegativeInt
     sha256: Sha256
 
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        return cls(len(data), digest_bytes(data))
+
 
 class CommitRecord(BaseModel):
-    """What one attempt wrote for one shard. `objects` are paths below `data/<shard>-<attempt>/`.
+    """What one attempt wrote for one shard. `objects` are paths below `data/<shard>-<attempt>/`; their
+    digests together are `data_digest`, the same for equal targets, whoever made them.
 
     `source` is the `version_of` the shard when it was read, where its store told one: while it stays the
     same, the content need not be read to know that it has `shard_digest`.
@@ -53,28 +56,29 @@ class CommitRecord(BaseModel):
     @property
     def folder(self) -> str:
         """Where the objects lie, below the spec's folder."""
-        return f"data/{self.shard}-{self.attempt}"
+        return attempt_folder(self.shard, self.attempt)
 
     @classmethod
     def of(
         cls,
         shard: str,
+        attempt: str,
         shard_digest: str,
-        rows: TargetRows,
+        rows: int,
         quarantined: Sequence[Quarantined],
-        objects: Mapping[str, Json],
+        objects: Mapping[str, ObjectDigest],
         source: str | None = None,
     ) -> Self:
-        """The record of a new attempt that writes these objects."""
+        """The record of an attempt that wrote these objects."""
         return cls(
             shard=shard,
             shard_digest=shard_digest,
-            attempt=uuid.uuid4().hex[:12],
-            rows=len(rows),
+            attempt=attempt,
+            rows=rows,
             quarantined=tuple(quarantined),
-            bytes=sum(len(data) for data in objects.values()),
-            objects={path: ObjectDigest(len(data), digest_bytes(data)) for path, data in objects.items()},
-            data_digest=rows.digest,
+            bytes=sum(item.size for item in objects.values()),
+            objects=dict(sorted(objects.items())),
+            data_digest=data_digest(objects),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             source=source,
         )
@@ -100,6 +104,16 @@ class CommitRecord(BaseModel):
         if record.shard != shard:
             raise _corrupt_record(url, f"the record of another shard, {record.shard!r}")
         return record
+
+
+def data_digest(objects: Mapping[str, ObjectDigest]) -> str:
+    """Of a shard's objects together: equal rows give equal objects, and so equal digests."""
+    return digest_json({path: item.sha256 for path, item in objects.items()})
+
+
+def attempt_folder(shard: str, attempt: str) -> str:
+    """Where an attempt's objects lie, below the spec's folder."""
+    return f"data/{shard}-{attempt}"
 
 
 def check_shard_name(name: str) -> str:

@@ -3,7 +3,6 @@
 Shapes: N rows, n views, P patches, C channels.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +13,6 @@ import numpy.typing as npt
 
 from phreg.cache.encodings import EncodedFeatures
 from phreg.errors import CacheError, MissingTargetsError
-from phreg.fingerprint import canonical_json
 
 Int32 = npt.NDArray[np.int32]
 
@@ -64,19 +62,6 @@ class TargetRows:
         if (key, crop) not in self.index:
             raise MissingTargetsError(f"There is no target for crop {crop} of the sample {key!r}")
         return self.index[key, crop]
-
-    @cached_property
-    def digest(self) -> str:
-        """Digest of what the rows mean, whatever their storage: equal targets, equal digest."""
-        arrays = {"crops": self.crops, "boxes": self.boxes, "views": self.views} | {
-            f"features/{name}": array for name, array in self.features.arrays.items()
-        }
-        digest = hashlib.sha256(canonical_json([self.features.encoding, list(self.keys)]))
-        for name in sorted(arrays):
-            array = np.ascontiguousarray(arrays[name])
-            digest.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
-            digest.update(array.reshape(-1).view(np.uint8).data)
-        return digest.hexdigest()
 
     def _problem(self) -> str:
         sizes = {name: len(getattr(self, name)) for name in ("keys", "crops", "boxes", "views", "features")}

@@ -5,28 +5,25 @@
                       shards/<shard>.json        written last, by create: the commit
 """
 
-import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from phreg.cache.parallel import in_parallel
 from phreg.cache.records import CommitRecord, ObjectDigest, check_shard_name, make_anew
 from phreg.cache.rows import TargetRows
 from phreg.cache.spec import TargetSpec, differing_fields
-from phreg.cache.zarr_group import rows_from_objects, rows_to_objects
+from phreg.cache.writer import ShardWriter, check_fits
+from phreg.cache.zarr_group import rows_from_objects
 from phreg.errors import (
     CacheError,
     ContentMismatchError,
     CorruptTargetsError,
     MissingTargetsError,
-    NonFiniteError,
     ObjectNotFoundError,
     SpecMismatchError,
-    StorageError,
     hide_credentials,
 )
-from phreg.fingerprint import digest_bytes
 from phreg.progress import tell
 from phreg.storage import Folder
 from phreg.types import Damage, Quarantined
@@ -120,6 +117,10 @@ class TargetStore:
             )
         return record
 
+    def writer(self, name: str) -> ShardWriter:
+        """For a shard's targets, some rows at a time; `commit_written` ends it."""
+        return ShardWriter(self.folder, name, self.spec)
+
     def commit(
         self,
         name: str,
@@ -128,31 +129,35 @@ class TargetStore:
         quarantined: Sequence[Quarantined] = (),
         source: str | None = None,
     ) -> CommitRecord:
-        """Write a shard's targets and commit them. Of many writers one wins; all get the winner's record.
+        """Write a shard's targets, all at once, and commit them as `commit_written` does.
 
-        `source` as in `CommitRecord`.
-
-        Raises `ContentMismatchError` if another content is committed under the name, `CacheError` if the
-        rows do not fit the spec, `NonFiniteError` if they do not all decode to finite features (whoever
-        encoded them), and `StorageError`; what was committed before stays.
+        Raises also `CacheError` if the rows do not fit the spec, and `NonFiniteError` unless they all decode
+        to finite features (whoever encoded them).
         """
-        self._check_rows(rows)
+        check_fits(rows, self.spec)
         if (winner := self.check_content(name, shard_digest)) is not None:
             return winner
-        _check_finite(name, rows)
-        objects = rows_to_objects(rows)
-        record = CommitRecord.of(name, shard_digest, rows, quarantined, objects, source)
-        attempt = self.folder / record.folder
-        with self._room_given_back(record):
-            in_parallel(
-                lambda path: attempt.write(path, objects[path]),
-                objects,
-                lambda done: tell("writing", done, len(objects), "objects"),
-            )
+        with self.writer(name) as writer:
+            writer.add(rows)
+            return self.commit_written(writer, name, shard_digest, quarantined, source)
+
+    def commit_written(
+        self,
+        writer: ShardWriter,
+        name: str,
+        shard_digest: str,
+        quarantined: Sequence[Quarantined] = (),
+        source: str | None = None,
+    ) -> CommitRecord:
+        """Commit what was written. Of many writers one wins; all get the winner's record.
+
+        `source` as in `CommitRecord`. Raises `ContentMismatchError` if another content is committed under
+        the name, and `StorageError`; what was committed before stays.
+        """
+        record = writer.finish(shard_digest, quarantined, source)
         for _ in range(COMMIT_ATTEMPTS):
-            with self._room_given_back(record):
-                if self.folder.create(_record_path(name), record.to_json()):
-                    return record
+            if self.folder.create(_record_path(name), record.to_json()):
+                return record
             if (winner := self.check_content(name, shard_digest)) is not None:
                 return winner
         raise CacheError(
@@ -187,7 +192,7 @@ class TargetStore:
         )
         try:
             rows = rows_from_objects(dict(zip(record.objects, fetched, strict=True)))
-            self._check_rows(rows)
+            check_fits(rows, self.spec)
         except Exception as error:  # whatever Zarr makes of a group that was not written by us
             raise self._unreadable(record, f"a group that cannot be read: {error}") from error
         if len(rows) != record.rows:
@@ -215,17 +220,6 @@ class TargetStore:
             self.discard(name)
         return there == attempt
 
-    @contextlib.contextmanager
-    def _room_given_back(self, record: CommitRecord) -> Iterator[None]:
-        """On a local disk, remove what was written in vain: it may be full. Elsewhere `gc` does."""
-        try:
-            yield
-        except Exception:
-            with contextlib.suppress(StorageError):  # the error that matters is the first
-                if self.folder.is_local and not self.folder.exists(_record_path(record.shard)):
-                    self.folder.remove_all(record.folder)
-            raise
-
     def _read_object(self, record: CommitRecord, path: str) -> bytes:
         expected = record.objects[path]
         place = f"{record.folder}/{path}"
@@ -233,7 +227,7 @@ class TargetStore:
             data = self.folder.read(place)
         except ObjectNotFoundError:
             raise self._corrupt(record, place, "nothing") from None
-        found = ObjectDigest(len(data), digest_bytes(data))
+        found = ObjectDigest.of(data)
         if found != expected:
             raise self._corrupt(
                 record,
@@ -261,27 +255,6 @@ class TargetStore:
         )
         error.damage = Damage(self.digest, record.shard, record.attempt)
         return error
-
-    def _check_rows(self, rows: TargetRows) -> None:
-        spec, (_, patches, dim) = self.spec, rows.features.shape
-        expected = _shape_words(spec.views, spec.patches, spec.dim, spec.encoding)
-        found = _shape_words(rows.views.shape[1], patches, dim, rows.features.encoding)
-        if found != expected:
-            raise CacheError("The rows do not fit the target spec", expected=expected, found=found)
-
-
-def _check_finite(name: str, rows: TargetRows) -> None:
-    if bad := rows.features.non_finite_rows():
-        raise NonFiniteError(
-            f"{len(bad)} of {len(rows)} targets of the shard {name!r} are NaN or Inf; nothing was written",
-            expected="finite features",
-            found=", ".join(f"{rows.keys[row]!r}, crop {rows.crops[row]}" for row in bad[:10]),
-            remedy="leave these samples out, or run the teacher in float32",
-        )
-
-
-def _shape_words(views: int, patches: int, dim: int, encoding: str) -> str:
-    return f"{views} views of {patches} patches with {dim} channels as {encoding}"
 
 
 def _record_path(name: str) -> str:

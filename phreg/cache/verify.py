@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from phreg.cache.records import CommitRecord
+from phreg.cache.records import CommitRecord, data_digest
 from phreg.cache.rows import TargetRows
 from phreg.cache.spec import TargetSpec
 from phreg.cache.store import TargetStore
@@ -75,8 +75,8 @@ def verify(
         shards: names that must be committed; only they are looked at. Default: all that are committed.
         on_progress: called with (shards done, shards in all) after each.
 
-    Checks sizes and digests of all objects, the CRC of all chunks, the digest of the decoded rows, and
-    that all features are finite. Damage is reported, never raised; a store that does not answer is.
+    Checks sizes and digests of all objects, the CRC of all chunks, and that all features are finite.
+    Damage is reported, never raised; a store that does not answer is.
     """
     names = sorted(set(shards)) if shards is not None else store.shards()
     report = VerifyReport()
@@ -141,8 +141,8 @@ def _checked_rows(store: TargetStore, record: CommitRecord, report: VerifyReport
     except CorruptTargetsError as error:
         report.add_damage(record.shard, str(error), record.attempt)
         return None
-    if rows.digest != record.data_digest:
-        report.add_damage(record.shard, "its rows differ from the digest in its record", record.attempt)
+    if record.data_digest != data_digest(record.objects):
+        report.add_damage(record.shard, "its record's data digest is another", record.attempt)
         return None
     if bad := rows.features.non_finite_rows():
         problem = f"the target of {_place(rows, bad[0])} is NaN or Inf"

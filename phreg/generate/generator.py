@@ -9,6 +9,7 @@ from dataclasses import replace
 from threading import Lock
 
 import torch
+from torch import Tensor
 
 from phreg.cache import CommitRecord, TargetSpec, TargetStore
 from phreg.data import Shard, read_shard, shard_name
@@ -16,7 +17,7 @@ from phreg.errors import ConfigError, CorruptTargetsError, NonFiniteError
 from phreg.generate.crops import Crop, read_crops
 from phreg.generate.progress import CropCounter, GeneratorProgress, ShardProgress
 from phreg.generate.report import ShardReport, shard_report
-from phreg.generate.rows import RowCollector
+from phreg.generate.rows import EncodedBatch, RowStream
 from phreg.generate.spec import check_teacher
 from phreg.generate.teacher import compute_targets
 from phreg.models import Backbone
@@ -32,8 +33,8 @@ logger = logging.getLogger(__name__)
 class TargetGenerator:
     """Makes targets of one spec. May be called from several threads.
 
-    The device works on one shard at a time; reading, encoding and writing go on beside it, if a second
-    thread brings a second shard.
+    The device works on one batch at a time; decoding, encoding and writing go on beside it, and a second
+    thread may bring a second shard.
     """
 
     def __init__(
@@ -86,10 +87,7 @@ class TargetGenerator:
             record = self._store.check_content(shard.name, shard.digest)
         reused, passes = record is not None, 0
         if record is None:
-            collector, passes = self._compute(shard, progress)
-            progress.doing = "writing"
-            quarantined = [*shard.quarantined, *collector.quarantined]
-            record = self._store.commit(shard.name, shard.digest, collector.rows(), quarantined, version)
+            record, passes = self._make(shard, version, progress)
         return shard_report(
             record,
             url,
@@ -108,20 +106,18 @@ class TargetGenerator:
             self._store.discard_damaged(name, None)
             return self._store.record(name), str(error)
 
-    def _compute(self, shard: Shard, progress: ShardProgress) -> tuple[RowCollector, int]:
-        """Targets of all samples, and the number of views computed."""
-        collector = RowCollector(self.spec, len(shard.samples))
-        passes, progress.total, progress.doing = 0, len(shard.samples), "waiting for the device"
-        counter = CropCounter(progress, self.spec.crops_per_image)
-        with self._lock, heard_by(self._counted_by(counter)):
-            progress.doing = "computing" if self._teacher is not None else "loading the teacher"
-            teacher = self._loaded()
-            progress.doing = "computing"
+    def _make(self, shard: Shard, version: str | None, progress: ShardProgress) -> tuple[CommitRecord, int]:
+        """Targets of all samples, committed, and the number of views computed."""
+        passes, progress.total, progress.doing = 0, len(shard.samples), "computing"
+        counter, store = CropCounter(progress, self.spec.crops_per_image), self._store
+        with store.writer(shard.name) as writer, RowStream(self.spec, writer) as rows:
             samples = read_crops(self.spec, shard, 2 * self._batch, self._decode_threads)
-            with contextlib.closing(samples):
-                for crops in _batches(_usable(samples, collector, counter), self._batch):
-                    passes += self._add(teacher, crops, collector, counter)
-        return collector, passes
+            with contextlib.closing(samples), heard_by(self._counted_by(counter)):
+                for crops in _batches(_usable(samples, rows, counter), self._batch):
+                    passes += self._add(crops, rows, counter)
+            progress.doing = "writing"
+            quarantined = [*shard.quarantined, *rows.finish()]
+            return store.commit_written(writer, shard.name, shard.digest, quarantined, version), passes
 
     def _counted_by(self, counter: CropCounter) -> Listener:
         def heard(progress: Progress) -> None:
@@ -130,25 +126,23 @@ class TargetGenerator:
 
         return heard
 
-    def _add(
-        self, teacher: Backbone, crops: Sequence[Crop], collector: RowCollector, counter: CropCounter
-    ) -> int:
+    def _add(self, crops: Sequence[Crop], rows: RowStream, counter: CropCounter) -> int:
         """Compute crops, in parts if need be; gives the number of views computed.
 
         If something in them is NaN or Inf, one by one, to find out in which sample.
         """
         if len(crops) > self._batch:
-            return self._add_parts(teacher, crops, self._batch, collector, counter)
+            return self._add_parts(crops, self._batch, rows, counter)
         self._steps += 1
         views, wait = len(crops) * self.spec.views, 0.0
         try:
-            collector.add(crops, compute_targets(teacher, self.spec, crops))
+            rows.add(crops, self._computed(crops))
             self._patience = OUT_OF_MEMORY_TRIES
             counter.finished(len(crops))
             return views
         except NonFiniteError as error:
             if len(crops) == 1:
-                collector.leave_out(crops[0].key, error.problem)
+                rows.leave_out(crops[0].key, error.problem)
                 counter.finished(1)
                 return views
             size = 1
@@ -156,17 +150,16 @@ class TargetGenerator:
             wait = self._make_room(len(crops), error)
             views, size = 0, self._batch
         time.sleep(wait)  # here the error is gone, and with it what it held on the GPU
-        return views + self._add_parts(teacher, crops, size, collector, counter)
+        return views + self._add_parts(crops, size, rows, counter)
 
-    def _add_parts(
-        self,
-        teacher: Backbone,
-        crops: Sequence[Crop],
-        size: int,
-        collector: RowCollector,
-        counter: CropCounter,
-    ) -> int:
-        return sum(self._add(teacher, part, collector, counter) for part in _batches(crops, size))
+    def _computed(self, crops: Sequence[Crop]) -> Tensor | EncodedBatch:
+        """The device's part, for one batch at a time: nothing the host does later keeps it waiting."""
+        with self._lock:
+            targets = compute_targets(self._loaded(), self.spec, crops)
+            return EncodedBatch.start(targets, self.spec.encoding) if targets.is_cuda else targets
+
+    def _add_parts(self, crops: Sequence[Crop], size: int, rows: RowStream, counter: CropCounter) -> int:
+        return sum(self._add(part, rows, counter) for part in _batches(crops, size))
 
     def _make_room(self, crops: int, error: torch.OutOfMemoryError) -> float:
         """Halve what the GPU is to hold at once, from now on. One image is tried again: others may use it.
@@ -197,11 +190,11 @@ class TargetGenerator:
 
 
 def _usable(
-    samples: Iterable[list[Crop] | Quarantined], collector: RowCollector, counter: CropCounter
+    samples: Iterable[list[Crop] | Quarantined], rows: RowStream, counter: CropCounter
 ) -> Iterator[Crop]:
     for sample in samples:
         if isinstance(sample, Quarantined):
-            collector.leave_out(sample.key, sample.reason)
+            rows.leave_out(sample.key, sample.reason)
             counter.left_out()
         else:
             yield from sample

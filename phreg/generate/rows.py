@@ -1,76 +1,152 @@
-"""Collects a shard's targets crop by crop, and leaves samples out whole.
+"""A shard's targets on their way from the teacher to the cache: encoded, and samples left out whole.
 
-Shapes: N crops, P patches, C channels, n views.
+Shapes: B crops, P patches, C channels, n views.
 """
 
+import math
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from jaxtyping import Float32
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from phreg.cache import EncodedFeatures, TargetRows, TargetSpec
-from phreg.cache.encodings import LARGEST, LAYOUTS
+from phreg.cache.encodings import LARGEST, encode_tensors, row_magnitudes
+from phreg.cache.writer import ShardWriter
 from phreg.generate.crops import Crop
 from phreg.types import Quarantined
 
+BATCHES_ON_THEIR_WAY = 2
 
-class RowCollector:
-    """Rows in the order they are added; a sample that is quarantined loses all of its crops."""
 
-    def __init__(self, spec: TargetSpec, samples: int) -> None:
-        self._spec, self._crops, self._reasons = spec, list[Crop](), dict[str, str]()
-        # Held as they will be stored; but int8 depends on all rows of the shard, and can only come last.
-        self._held = "float32" if spec.encoding == "int8" else spec.encoding
-        shape = (samples * spec.crops_per_image, spec.patches, spec.dim)
-        self._features = np.empty(shape, LAYOUTS[self._held]["features"][0])  # some GB: never copied whole
+@dataclass(frozen=True)
+class EncodedBatch:
+    """Targets of a batch, encoded where the teacher is and on their way to the host, with each row's largest
+    magnitude (NaN where there is one). `ready`: a CUDA event; None on a CPU."""
 
-    def add(self, crops: Sequence[Crop], features: Float32[np.ndarray, "B P C"]) -> None:
-        for crop, values in zip(crops, features, strict=True):
-            if problem := self._problem(values):
-                self.leave_out(crop.key, problem)
-                continue
-            row = EncodedFeatures.encode(values[None], self._held)
-            self._features[len(self._crops)] = row.arrays["features"][0]
-            self._crops.append(crop)
+    tensors: dict[str, Tensor]
+    largest: Float[Tensor, " B"]
+    ready: Any = None
+
+    @classmethod
+    def start(cls, features: Float[Tensor, "B P C"], encoding: str) -> "EncodedBatch":
+        """On a GPU this only queues the work: encoding there, and a copy of the small result into pinned
+        memory. `wait` before the tensors are looked at."""
+        largest = row_magnitudes(features).to("cpu", non_blocking=True)
+        encoded = encode_tensors(features, encoding)
+        tensors = {name: tensor.to("cpu", non_blocking=True) for name, tensor in encoded.items()}
+        return cls(tensors, largest, torch.cuda.current_stream().record_event() if features.is_cuda else None)
+
+    def wait(self) -> "EncodedBatch":
+        if self.ready is not None:
+            self.ready.synchronize()
+        return self
+
+
+class RowStream:
+    """Rows in the order they are added, written beside the teacher's work by a thread of its own.
+
+    A sample's rows go on once its last crop is there; one that is left out loses all of its crops. Errors of
+    the thread are raised by the next call. Use it as a context.
+    """
+
+    def __init__(self, spec: TargetSpec, writer: ShardWriter) -> None:
+        self._spec, self._writer = spec, writer
+        self._reasons: dict[str, str] = {}
+        self._crops: list[Crop] = []  # of the sample whose crops are not all there
+        self._rows: list[EncodedFeatures] = []
+        self._pool = ThreadPoolExecutor(1, "phreg-rows")
+        self._batches: deque[Future[None]] = deque()
+
+    def __enter__(self) -> "RowStream":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def add(self, crops: Sequence[Crop], features: Float[Tensor, "B P C"] | EncodedBatch) -> None:
+        """Take a batch; waits while `BATCHES_ON_THEIR_WAY` others are not through."""
+        while len(self._batches) >= BATCHES_ON_THEIR_WAY:
+            self._batches.popleft().result()
+        self._batches.append(self._pool.submit(self._take, list(crops), features))
 
     def leave_out(self, key: str, reason: str) -> None:
-        self._reasons.setdefault(key, reason)
+        """Of a sample whose rows, if it has any, are not all there yet."""
+        self._pool.submit(self._reasons.setdefault, key, reason)
 
-    def rows(self) -> TargetRows:
-        """All rows but those of samples left out. To be called once: it moves them together in place."""
-        crops = self._drop_left_out()
+    def finish(self) -> list[Quarantined]:
+        """Once all rows are in the writer's hands: samples left out. By key: the order in which they were
+        noticed depends on the batches."""
+        while self._batches:
+            self._batches.popleft().result()
+        self._pool.submit(self._pass_on).result()
+        return sorted(Quarantined(key, reason) for key, reason in self._reasons.items())
+
+    def _take(self, crops: Sequence[Crop], features: Float[Tensor, "B P C"] | EncodedBatch) -> None:
+        """In the thread."""
+        if not isinstance(features, EncodedBatch):
+            features = EncodedBatch.start(features, self._spec.encoding)
+        batch = features.wait()
+        for crop, largest in zip(crops, batch.largest.tolist(), strict=True):
+            if problem := self._problem(largest):
+                self._reasons.setdefault(crop.key, problem)
+        rows = EncodedFeatures.of_tensors(self._spec.encoding, batch.tensors)
+        whole = self._whole(crops)
+        self._crops += crops[:whole]
+        self._rows += [rows[:whole]] if whole else []
+        if whole:
+            self._pass_on()
+        self._crops += crops[whole:]
+        self._rows += [rows[whole:]] if whole < len(crops) else []
+
+    def _whole(self, crops: Sequence[Crop]) -> int:
+        """How many of a batch's crops belong to samples that end within it."""
+        last = self._spec.crops_per_image - 1
+        return max((place for place, crop in enumerate(crops, 1) if crop.index == last), default=0)
+
+    def _pass_on(self) -> None:
+        """Hand what is there to the writer, but for samples that are left out."""
+        crops, kept, first = self._crops, list[EncodedFeatures](), 0
+        for part in self._rows:
+            mine = crops[first : first + len(part)]
+            first += len(part)
+            chosen = [row for row, crop in enumerate(mine) if crop.key not in self._reasons]
+            kept.append(part if len(chosen) == len(part) else part[chosen])
+        good = [crop for crop in crops if crop.key not in self._reasons]
+        self._crops, self._rows = [], []
+        self._writer.add(self._target_rows(good, kept))
+
+    def _target_rows(self, crops: Sequence[Crop], parts: Sequence[EncodedFeatures]) -> TargetRows:
         views = [np.column_stack([crop.views.offsets, crop.views.flips]) for crop in crops]
         return TargetRows(
             keys=[crop.key for crop in crops],
             crops=np.array([crop.index for crop in crops], np.int32),
             boxes=np.array([crop.box for crop in crops], np.int32).reshape(-1, 3),
             views=np.array(views, np.int32).reshape(-1, self._spec.views, 3),
-            features=self._encoded(self._features[: len(crops)]),
+            features=self._joined(parts),
         )
 
-    @property
-    def quarantined(self) -> list[Quarantined]:
-        """By key: the order in which they were noticed depends on the batches."""
-        return sorted(Quarantined(key, reason) for key, reason in self._reasons.items())
+    def _joined(self, parts: Sequence[EncodedFeatures]) -> EncodedFeatures:
+        if len(parts) == 1:
+            return parts[0]
+        empty = EncodedFeatures.encode(
+            np.empty((0, self._spec.patches, self._spec.dim), np.float32), self._spec.encoding
+        )
+        arrays = {
+            name: np.concatenate([part.arrays[name] for part in (empty, *parts)]) for name in empty.arrays
+        }
+        return EncodedFeatures(self._spec.encoding, arrays)
 
-    def _drop_left_out(self) -> list[Crop]:
-        kept = [row for row, crop in enumerate(self._crops) if crop.key not in self._reasons]
-        for place, row in enumerate(kept):
-            if place != row:
-                self._features[place] = self._features[row]
-        self._crops = [self._crops[row] for row in kept]
-        return self._crops
-
-    def _encoded(self, features: npt.NDArray[Any]) -> EncodedFeatures:
-        if self._held == self._spec.encoding:
-            return EncodedFeatures(self._held, {"features": features})
-        return EncodedFeatures.encode(features, self._spec.encoding)
-
-    def _problem(self, values: Float32[np.ndarray, "P C"]) -> str:
-        largest = float(np.abs(values).max())  # NaN wins any maximum
-        if not np.isfinite(largest):
+    def _problem(self, largest: float) -> str:
+        if not math.isfinite(largest):
             return "NaN or Inf in its features"
         if largest > LARGEST[self._spec.encoding]:
             return f"features up to {largest:g} do not fit into {self._spec.encoding}"

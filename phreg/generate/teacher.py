@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 from jaxtyping import Float32
+from torch import Tensor
 
 from phreg.cache import TargetSpec
 from phreg.denoise import denoise
@@ -18,19 +19,16 @@ from phreg.progress import tell
 from phreg.views import stack_views
 
 
-def compute_targets(
-    teacher: Backbone, spec: TargetSpec, crops: Sequence[Crop]
-) -> Float32[np.ndarray, "B P C"]:
-    """Denoised features of crops, made where the teacher is: on GPU in one forward pass, on CPU in one each.
+def compute_targets(teacher: Backbone, spec: TargetSpec, crops: Sequence[Crop]) -> Float32[Tensor, "B P C"]:
+    """Denoised features of crops, where the teacher is: on GPU in one forward pass, on CPU in one each.
 
     Tells how far it is after each. Raises `NonFiniteError`, without saying which crop it was.
     """
     if not crops:
-        return np.empty((0, spec.patches, spec.dim), np.float32)
+        return torch.empty(0, spec.patches, spec.dim)
     device = teacher.mean.device
     pixels = torch.from_numpy(np.stack([crop.pixels for crop in crops])).to(device)
     views = stack_views([crop.views for crop in crops])
     with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"):
         features = denoise(teacher, teacher.normalize(pixels), views, on_progress=partial(tell, "computing"))
-    targets: Float32[np.ndarray, "B P C"] = features.flatten(2).transpose(1, 2).cpu().numpy()
-    return targets
+    return features.flatten(2).transpose(1, 2)

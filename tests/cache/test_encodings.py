@@ -28,7 +28,7 @@ def error_bound(encoding: str, values: np.ndarray, encoded: EncodedFeatures) -> 
         return np.maximum(size * 2.0**-11, 2.0**-25)
     if encoding == "bfloat16":
         return np.maximum(size * 2.0**-8, 2.0**-134)
-    scales, std = encoded.arrays["scales"], encoded.arrays["channel_std"].astype(np.float64)
+    scales, std = encoded.arrays["scales"], encoded.arrays["channel_std"].astype(np.float64)[:, None]
     spread = np.abs(values).max(initial=0.0, axis=(0, 1))
     return scales[..., None] * std * 0.5001 + 2e-5 * spread + 1e-37
 

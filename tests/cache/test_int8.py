@@ -1,6 +1,8 @@
 import numpy as np
+import torch
 
 from phreg.cache import EncodedFeatures
+from phreg.cache.int8 import encode_int8
 from tests.cache.examples import make_features
 
 
@@ -24,7 +26,7 @@ def test_a_token_has_a_scale_of_its_own() -> None:
     values = make_features(4, patches=64, dim=64)
     values[0, 0] *= 50
     encoded = EncodedFeatures.encode(values, "int8")
-    mean, std = encoded.arrays["channel_mean"], encoded.arrays["channel_std"]
+    mean, std = (encoded.arrays[name][:, None] for name in ("channel_mean", "channel_std"))
     scale = np.abs((values - mean) / std).max() / 127
     one_scale = np.rint((values - mean) / std / scale) * scale * std + mean
     ours = relative(values[1:], encoded.decode().numpy()[1:])
@@ -48,9 +50,21 @@ def test_one_token_is_its_own_mean() -> None:
     assert np.allclose(EncodedFeatures.encode(values, "int8").decode().numpy(), values, rtol=1e-6)
 
 
-def test_moments_are_over_all_tokens_of_the_shard() -> None:
+def test_moments_are_of_each_image_alone() -> None:
+    """So that nothing waits for the shard's end, and a row is the same whatever stands beside it."""
     values = make_features(5)
+    values[3] *= 40
     arrays = EncodedFeatures.encode(values, "int8").arrays
-    assert np.allclose(arrays["channel_mean"], values.mean(axis=(0, 1)), rtol=1e-5)
-    assert np.allclose(arrays["channel_std"], values.std(axis=(0, 1)), rtol=1e-5)
+    assert np.allclose(arrays["channel_mean"], values.mean(axis=1), rtol=1e-5)
+    assert np.allclose(arrays["channel_std"], values.std(axis=1), rtol=1e-5)
     assert np.abs(arrays["features"]).max(axis=-1).min() == 127  # every token uses its whole range
+    for row in range(5):
+        alone = EncodedFeatures.encode(values[row : row + 1], "int8").arrays
+        assert all(alone[name].tobytes() == array[row : row + 1].tobytes() for name, array in arrays.items())
+
+
+def test_the_batch_that_a_device_encodes_at_once_gives_the_same_bytes() -> None:
+    values = torch.from_numpy(make_features(6, patches=37, dim=48))
+    together, alone = encode_int8(values), [encode_int8(row) for row in values.split(1)]
+    for name, tensor in together.items():
+        assert torch.equal(tensor, torch.cat([row[name] for row in alone]))

@@ -39,19 +39,3 @@ def test_rows_are_found_by_key_and_crop() -> None:
 def test_rows_that_do_not_fit_together_are_refused(changes: dict) -> None:
     with pytest.raises(CacheError):
         changed(make_rows(3), **changes)
-
-
-def test_the_digest_is_of_the_content() -> None:
-    rows = make_rows(3)
-    assert rows.digest == make_rows(3).digest
-    others = [
-        make_rows(3, seed=1),
-        make_rows(3, "bfloat16"),
-        make_rows(2),
-        changed(rows, keys=["k0", "k1", "k2"]),
-        changed(rows, crops=[0, 0, 1]),
-        changed(rows, boxes=rows.boxes + 1),
-        changed(rows, views=rows.views[:, ::-1]),
-        changed(rows, features=rows.features[::-1]),
-    ]
-    assert len({rows.digest} | {other.digest for other in others}) == 1 + len(others)

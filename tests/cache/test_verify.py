@@ -4,9 +4,9 @@ import torch
 
 from phreg.cache import EncodedFeatures, TargetRows, TargetStore, verify
 from phreg.cache.encodings import LAYOUTS
+from phreg.cache.records import ObjectDigest, data_digest
 from phreg.cache.zarr_group import rows_to_objects
 from phreg.errors import ShardError, StorageError
-from phreg.fingerprint import digest_bytes
 from phreg.progress import Progress, heard_by
 from phreg.storage import Folder
 from tests.cache.examples import SHARD_DIGEST, make_features, make_rows, make_spec
@@ -154,15 +154,16 @@ def test_expected_shards_that_are_missing_are_reported(disk: Folder) -> None:
     assert not report.damaged
 
 
-def commit_by_hand(store: TargetStore, rows: TargetRows, digest: str) -> None:
+def commit_by_hand(store: TargetStore, rows: TargetRows, digest: str | None = None) -> None:
     """A record that fits its objects, as a faulty writer could leave it."""
     record = store.commit("photos-8", SHARD_DIGEST, make_rows())
     objects = rows_to_objects(rows)
     for path, data in objects.items():
         store.folder.write(f"{record.folder}/{path}", data)
-    listed = {path: (len(data), digest_bytes(data)) for path, data in objects.items()}
+    listed = {path: ObjectDigest.of(data) for path, data in objects.items()}
     forged = type(record).model_validate(
-        record.model_dump() | {"objects": listed, "rows": len(rows), "data_digest": digest}
+        record.model_dump()
+        | {"objects": listed, "rows": len(rows), "data_digest": digest or data_digest(listed)}
     )
     store.folder.write("shards/photos-8.json", forged.to_json())
 
@@ -175,7 +176,7 @@ def test_nan_in_the_cache_is_found(disk: Folder) -> None:
     bad = TargetRows(
         rows.keys, rows.crops, rows.boxes, rows.views, EncodedFeatures("float16", {"features": features})
     )
-    commit_by_hand(store, bad, bad.digest)
+    commit_by_hand(store, bad)
     report = verify(store)
     assert len(report.problems) == 1
     assert repr(rows.keys[1]) in report.problems[0][1]
@@ -183,7 +184,7 @@ def test_nan_in_the_cache_is_found(disk: Folder) -> None:
 
 def test_rows_other_than_those_digested_are_found(disk: Folder) -> None:
     store = TargetStore.create(disk, make_spec())
-    commit_by_hand(store, make_rows(seed=1), make_rows(seed=0).digest)
+    commit_by_hand(store, make_rows(seed=1), digest="0" * 64)
     assert "digest" in verify(store).problems[0][1]
 
 

@@ -1,10 +1,10 @@
 """Failpoints: what befalls a named function of phreg in the processes that a test starts.
 
     points = Failpoints(tmp_path / "points")
-    points.note("phreg.generate.generator:TargetGenerator._compute", label="shard.name")
+    points.note("phreg.generate.generator:TargetGenerator._make", label="shard.name")
     points.add("phreg.data.decode:decode_image", "kill", call=3)      # before phreg is imported there
     subprocess.run(..., env=os.environ | points.environment())        # or start Ray under it
-    points.labels("phreg.generate.generator:TargetGenerator._compute")  # ["s0", "s1", ...]: every pass
+    points.labels("phreg.generate.generator:TargetGenerator._make")  # ["s0", "s1", ...]: every pass
 
 Production code knows nothing of them: `hooks/sitecustomize.py` wraps the functions as their modules are
 imported. The plan is a file, read by a process as it imports the module; calls are counted over all
@@ -20,7 +20,7 @@ from typing import Any
 
 HOOKS = Path(__file__).parent / "hooks"
 VARIABLE = "PHREG_FAILPOINTS"
-COMPUTE = "phreg.generate.generator:TargetGenerator._compute"  # a pass a shard, labelled `shard.name`
+COMPUTE = "phreg.generate.generator:TargetGenerator._make"  # a pass a shard, labelled `shard.name`
 
 
 class Failpoints:
