@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic_core import PydanticCustomError
 
 ReadOut = Literal["standard", "value", "csa", "naclip", "qq"]
+Head = Literal["projection", "classifier"]
 
 
 def _plain(name: str) -> str:

@@ -12,7 +12,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from phreg.section import Name, Place, PositiveFloat, ReadOut, Section
+from phreg.section import Head, Name, Place, PositiveFloat, ReadOut, Section
 from phreg.types import HIGHER_IS_BETTER
 
 Precision = Literal["float32", "bfloat16"]
@@ -51,6 +51,11 @@ class TeacherConfig(Section):
         None, description="side of the square input in pixels, a multiple of the patch; default: the model's"
     )
     read_out: ReadOut = Field("standard", description="dense features of the last block; CLIP: `naclip`")
+    head: Head | None = Field(
+        None,
+        description="what a linear head is: CLIP's `projection`, part of the features, or a `classifier`; "
+        "default: what the model says",
+    )
     mean: tuple[float, float, float] | None = Field(None, description="normalisation; default: the model's")
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(None, description="see mean")
     precision: Precision = Field("float32", description="of the forward pass; part of the target spec")

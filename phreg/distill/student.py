@@ -5,7 +5,7 @@ from phreg.config import StudentConfig
 from phreg.distill.job import StudentJob
 from phreg.errors import TrainingError
 from phreg.fingerprint import canonical_json
-from phreg.models import Backbone, Student, add_registers, is_clip_like, load_backbone
+from phreg.models import Backbone, Student, add_registers, is_clip_like, load_teacher
 from phreg.models.architecture import base_architecture, check_stock, vit_arguments
 
 
@@ -15,9 +15,8 @@ def build_student(job: StudentJob, spec: TargetSpec) -> Student:
     Raises `TrainingError` where student and targets cannot fit, `ModelError` where the finished student
     could not be written in timm's layout: before the first step, not after the last.
     """
-    teacher = load_backbone(
-        job.teacher.model, job.teacher.checkpoint, image_size=spec.image_size, mean=spec.mean, std=spec.std
-    )
+    as_in_spec = {"image_size": spec.image_size, "mean": spec.mean, "std": spec.std, "read_out": "standard"}
+    teacher = load_teacher(job.teacher.model_copy(update=as_in_spec))
     _check_same_teacher(job, spec, teacher)
     student = new_student(teacher, job.student)
     if (student.out_dim, student.grid_size) != (spec.dim, tuple(spec.grid_size)):

@@ -24,13 +24,8 @@ from phreg.progress import tell
 
 
 def is_clip_like(vit: VisionTransformer) -> bool:
-    """CLIP's image towers, and no other ViT in timm, normalise before the first block."""
+    """CLIP's image towers normalise before the first block, as few other ViTs do."""
     return not isinstance(vit.norm_pre, nn.Identity)
-
-
-def has_projection(vit: VisionTransformer) -> bool:
-    """Whether `vit.head` is CLIP's projection, which belongs to its features, rather than a classifier."""
-    return is_clip_like(vit) and isinstance(vit.head, nn.Linear)
 
 
 class Trace(NamedTuple):
@@ -68,7 +63,7 @@ class Backbone(nn.Module):
         check_read_out(read_out, vit.blocks[-1])
         self.vit = vit
         self.read_out = read_out
-        self.projects = has_projection(vit)
+        self.projects = isinstance(vit.head, nn.Linear)  # classifiers were taken off: see `head.py`
         self.patch_size = square_patch(vit)
         head: Any = vit.head
         self.out_dim = int(head.out_features if self.projects else vit.embed_dim)

@@ -11,6 +11,7 @@ from torch import Tensor
 from phreg.errors import ModelError
 from phreg.models.architecture import base_architecture, check_stock, vit_arguments
 from phreg.models.backbone import Backbone
+from phreg.models.head import settle_head
 from phreg.models.hub_config import HubConfig, build_vit, outline_of, parse_hub_config
 from phreg.models.read_outs import NACLIP_STD
 from phreg.models.registered import read_as_registered
@@ -77,6 +78,7 @@ def load_student(uri: str) -> Student:
     """
     vit, state, config = read_hub_folder(uri)
     load_weights(vit, state, uri)
+    settle_head(vit, None, uri, sure=config.is_ours)
     vit.eval().requires_grad_(False)
     mean, std = config.pretrained_cfg.mean, config.pretrained_cfg.std
     if mean is None or std is None:

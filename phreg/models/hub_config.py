@@ -34,6 +34,7 @@ class _Part(BaseModel):
 class _Pretrained(_Part):
     mean: tuple[float, float, float] | None = None
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+    tag: str | None = None
 
 
 class _Own(_Part):
@@ -47,6 +48,16 @@ class HubConfig(_Part):
     model_args: dict[str, _Argument] = Field(default_factory=dict)
     pretrained_cfg: _Pretrained
     phreg: _Own = _Own()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether phreg wrote it: then the linear head of a CLIP-like ViT is its projection."""
+        return "phreg" in self.model_fields_set
+
+    @property
+    def tag(self) -> str:
+        """Of timm's weights, such as `openai_ft_in1k`; empty if the file does not say."""
+        return self.pretrained_cfg.tag or ""
 
     @field_validator("architecture")
     @classmethod

@@ -17,14 +17,16 @@ from torch import nn
 from phreg.config import TeacherConfig
 from phreg.errors import ModelError
 from phreg.fingerprint import digest_weights
-from phreg.models.backbone import Backbone, check_divides, has_projection, is_clip_like, square_patch
+from phreg.models.backbone import Backbone, check_divides, is_clip_like, square_patch
 from phreg.models.clip_directory import BUNDLED, PREFIX, is_clip_directory
 from phreg.models.clip_tower import Statistics, downloaded, tower_by_name, tower_of_directory
+from phreg.models.head import head_of_tag, settle_head
 from phreg.models.hub import read_hub_folder
 from phreg.models.position import resample_grid
 from phreg.models.weight_files import read_state_dict
 from phreg.models.weights import load_weights
 from phreg.progress import tell
+from phreg.section import Head
 
 Numbers = Sequence[float] | npt.NDArray[Any] | torch.Tensor
 _FORMS = f"timm/NAME[.TAG], open_clip/NAME[:TAG], local-dir:PATH, {PREFIX}PATH or {BUNDLED}"
@@ -37,6 +39,7 @@ def load_backbone(
     read_out: str = "standard",
     mean: Numbers | None = None,
     std: Numbers | None = None,
+    head: Head | None = None,
 ) -> Backbone:
     """A frozen ViT in eval mode that maps normalised images to dense features.
 
@@ -50,6 +53,8 @@ def load_backbone(
         read_out: `standard`, `value`, `csa`, `naclip` or `qq`.
         mean, std: per channel, of images in [0, 1]; default: the model's own (CLIP's for a bare CLIP-like
             ViT, ImageNet's for any other).
+        head: what a linear head is: CLIP's `projection`, which is part of its features, or a `classifier`.
+            Default: what weights, tag and architecture say; in a CLIP-like ViT of your own, a projection.
 
     Raises `ModelError`, `CheckpointError` or `DownloadError`.
     """
@@ -57,9 +62,10 @@ def load_backbone(
     if isinstance(model, VisionTransformer):
         vit, own = copy.deepcopy(model), None
         if checkpoint is not None:
-            load_weights(vit, read_state_dict(checkpoint), checkpoint)
+            load_weights(vit, read_state_dict(checkpoint), checkpoint, head)
+        settle_head(vit, head, f"this {type(vit).__name__}")
     else:
-        vit, own = _named(model, checkpoint)
+        vit, own = _named(model, checkpoint, head)
     source_digest = _resize(vit, image_size)
     vit.eval().requires_grad_(False)
     statistics = own or _own_statistics(vit)
@@ -70,20 +76,31 @@ def load_backbone(
 def load_teacher(config: TeacherConfig) -> Backbone:
     """The backbone that a config describes."""
     return load_backbone(
-        config.model, config.checkpoint, config.image_size, config.read_out, config.mean, config.std
+        config.model,
+        config.checkpoint,
+        config.image_size,
+        config.read_out,
+        config.mean,
+        config.std,
+        config.head,
     )
 
 
-def _named(name: str, checkpoint: str | None) -> tuple[VisionTransformer, Statistics | None]:
+def _named(
+    name: str, checkpoint: str | None, head: Head | None
+) -> tuple[VisionTransformer, Statistics | None]:
     if name.startswith("timm/"):
-        return _from_timm(name.removeprefix("timm/"), checkpoint), None
-    if name.startswith("open_clip/"):
-        return tower_by_name(name.removeprefix("open_clip/"), checkpoint)
-    if is_clip_directory(name):
-        return tower_of_directory(name, checkpoint)
+        return _from_timm(name.removeprefix("timm/"), checkpoint, head), None
     if name.startswith("local-dir:"):
-        return _from_directory(name.removeprefix("local-dir:"), checkpoint), None
-    raise ModelError(f"Cannot tell what model {name!r} is", _FORMS, remedy=_meant(name, _all_names()))
+        return _from_directory(name.removeprefix("local-dir:"), checkpoint, head), None
+    if name.startswith("open_clip/"):
+        vit, statistics = tower_by_name(name.removeprefix("open_clip/"), checkpoint)
+    elif is_clip_directory(name):
+        vit, statistics = tower_of_directory(name, checkpoint)
+    else:
+        raise ModelError(f"Cannot tell what model {name!r} is", _FORMS, remedy=_meant(name, _all_names()))
+    settle_head(vit, head, name, sure=True)
+    return vit, statistics
 
 
 def _all_names() -> list[str]:
@@ -124,7 +141,7 @@ def _check_timm_name(name: str) -> None:
         )
 
 
-def _from_timm(name: str, checkpoint: str | None) -> VisionTransformer:
+def _from_timm(name: str, checkpoint: str | None, head: Head | None) -> VisionTransformer:
     _check_timm_name(name)
     with torch.device("meta"):  # before any weights are downloaded
         kind = type(timm.create_model(name, pretrained=False))
@@ -132,20 +149,17 @@ def _from_timm(name: str, checkpoint: str | None) -> VisionTransformer:
         raise ModelError(f"timm's {name} is no plain ViT", "a VisionTransformer", kind.__name__)
     vit: Any = downloaded(lambda: timm.create_model(name, pretrained=checkpoint is None), f"timm/{name}")
     if checkpoint is not None:
-        load_weights(vit, read_state_dict(checkpoint), checkpoint)
-    # A CLIP tower fine-tuned on ImageNet has lost its projection. With a checkpoint of one's own, the tag
-    # that timm takes by default says nothing of the head: go by what the user named.
-    config: Any = vit.pretrained_cfg
-    tag = config.get("tag") if checkpoint is None else name.partition(".")[2]
-    if isinstance(vit.head, nn.Linear) and (not has_projection(vit) or "ft_in" in (tag or "")):
-        vit.reset_classifier(0)
+        head = head or head_of_tag(name.partition(".")[2])
+        load_weights(vit, read_state_dict(checkpoint), checkpoint, head)
+    settle_head(vit, head, f"timm/{name}")
     tower: VisionTransformer = vit
     return tower
 
 
-def _from_directory(path: str, checkpoint: str | None) -> VisionTransformer:
-    vit, state, _ = read_hub_folder(path, read_state_dict(checkpoint) if checkpoint else None)
-    load_weights(vit, state, checkpoint or path)
+def _from_directory(path: str, checkpoint: str | None, head: Head | None) -> VisionTransformer:
+    vit, state, config = read_hub_folder(path, read_state_dict(checkpoint) if checkpoint else None)
+    load_weights(vit, state, checkpoint or path, head or head_of_tag(config.tag))
+    settle_head(vit, head, path, sure=config.is_ours and checkpoint is None)
     return vit
 
 

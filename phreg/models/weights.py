@@ -9,16 +9,20 @@ from torch import Tensor, nn
 
 from phreg.errors import CheckpointError
 from phreg.models.weight_files import check_values, innermost
+from phreg.section import Head
 
 _KERNELS = ("visual.conv1.weight", "visual.trunk.patch_embed.proj.weight", "patch_embed.proj.weight")
 _POSITIONS = ("visual.positional_embedding", "visual.trunk.pos_embed", "pos_embed")
 
 
-def load_weights(vit: VisionTransformer, state: Mapping[str, Any], source: str) -> None:
+def load_weights(
+    vit: VisionTransformer, state: Mapping[str, Any], source: str, head: Head | None = None
+) -> None:
     """Load weights in timm's, DINOv2's, OpenAI CLIP's or OpenCLIP's naming into `vit`, all or nothing.
 
     The model takes the checkpoint's own grid (resampling to a wanted size comes later, by our rule).
-    A head of another width is rebuilt; classifier heads may be missing.
+    A head of another width is rebuilt. It may be missing if it is a classifier: `head` says so, or there is
+    no norm before the first block.
     """
     state = {str(k).removeprefix("module."): v for k, v in innermost(state).items()}
     _check_patch(vit, state, source)
@@ -29,7 +33,7 @@ def load_weights(vit: VisionTransformer, state: Mapping[str, Any], source: str) 
         raise CheckpointError(f"The weights at {source} do not fit", found=str(error)[:200]) from None
     renamed = {name: tensor for name, tensor in renamed.items() if isinstance(tensor, Tensor)}
     _take_head(vit, renamed)
-    _check_fits(vit, renamed, source)
+    _check_fits(vit, renamed, source, head)
     check_values(renamed, source)
     vit.load_state_dict(renamed, strict=False)
 
@@ -80,11 +84,12 @@ def _take_head(vit: VisionTransformer, state: dict[str, Tensor]) -> None:
         vit.reset_classifier(weight.shape[0])
 
 
-def _check_fits(vit: VisionTransformer, state: Mapping[str, Tensor], source: str) -> None:
+def _check_fits(vit: VisionTransformer, state: Mapping[str, Tensor], source: str, head: Head | None) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in vit.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     # A classifier may be missing; CLIP's projection is part of the features.
-    optional = () if not isinstance(vit.norm_pre, nn.Identity) else ("head.",)
+    may_lack_head = head == "classifier" or isinstance(vit.norm_pre, nn.Identity)
+    optional = ("head.",) if may_lack_head else ()
     absent = [name for name in expected if name not in found and not name.startswith(optional)]
     extra = [name for name in found if name not in expected]
     other = [n for n in expected if n in found and found[n] != expected[n]]
@@ -97,5 +102,7 @@ def _check_fits(vit: VisionTransformer, state: Mapping[str, Tensor], source: str
         f"The weights at {source} do not fit the model",
         expected=f"{len(expected)} weights of a ViT with width {vit.embed_dim} and {len(vit.blocks)} blocks",
         found="; ".join(lines),
-        remedy="name the model that these weights were made for",
+        remedy="say `head: classifier` to take features before the head"
+        if all(name.startswith("head.") for name in [*absent, *extra, *other])
+        else "name the model that these weights were made for",
     )
