@@ -13,8 +13,10 @@ from contextlib import contextmanager
 import ray
 from ray._private import ray_constants
 from ray._private.services import canonicalize_bootstrap_address
+from ray.exceptions import AuthenticationError
 
 from phreg.errors import ClusterError, ConfigError
+from phreg.execution.authentication import refused, token_for
 from phreg.progress import tell
 
 TCP_TIMEOUT_S = 5.0
@@ -22,8 +24,24 @@ PROBE_TIMEOUT_S = 30.0
 START_ATTEMPTS = 5  # of a local Ray's head to answer, up to 40 s each; by default Ray makes 20
 OBJECT_STORE_BYTES = 256 * 2**20  # reports and configs pass through it, tensors never do
 
-# A wrong address makes `ray.init` wait for minutes and then end the process; a child can be given up on.
-_PROBE = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1]).cluster_id"
+REFUSED = 77  # exit code of the probe
+
+# A wrong address makes `ray.init` wait for minutes and then end the process; a child can be given up on. It
+# sends the token that `ray.init` would. Arguments: the address as given, and its HOST:PORT.
+_PROBE = f"""
+import sys
+from ray._private.authentication import authentication_token_setup as authentication
+from ray._raylet import GcsClient
+from ray.exceptions import AuthenticationError
+address, place = sys.argv[1:]
+try:
+    if address == "auto":
+        authentication.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    authentication.ensure_token_if_auth_enabled(create_token_if_missing=False)
+    GcsClient(address=place).cluster_id
+except AuthenticationError:
+    sys.exit({REFUSED})
+"""
 
 
 @contextmanager
@@ -42,17 +60,18 @@ def connect(address: str | None = None) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    with _own_sigterm():
-        if address == "local":
-            tell("starting Ray on this machine")
-            _start_local()
-        else:
-            tell(f"joining the Ray cluster at {address}")
-            _join(address)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with token_for(address):
+        with _own_sigterm():
+            if address == "local":
+                tell("starting Ray on this machine")
+                _start_local()
+            else:
+                tell(f"joining the Ray cluster at {address}")
+                _join(address)
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 @contextmanager
@@ -104,6 +123,8 @@ def _join(address: str) -> None:
     check_address(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except AuthenticationError:
+        raise refused(address) from None
     except (ConnectionError, RuntimeError, ValueError) as error:
         causes = [error, error.__cause__] if error.__cause__ else [error]
         raise _unreachable(address, "; ".join(str(cause).strip()[:300] for cause in causes)) from error
@@ -125,11 +146,16 @@ def check_address(address: str) -> None:
         raise _unreachable(address, f"{type(error).__name__}: {error}") from None
     try:
         probe = subprocess.run(  # noqa: S603 (our own interpreter and source)
-            [sys.executable, "-c", _PROBE, place], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S
+            [sys.executable, "-c", _PROBE, address, place],
+            capture_output=True,
+            text=True,
+            timeout=PROBE_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
         found = f"something that did not answer as Ray does within {PROBE_TIMEOUT_S:g} s"
         raise _unreachable(address, found) from None
+    if probe.returncode == REFUSED:
+        raise refused(address)
     if probe.returncode:
         lines = probe.stderr.strip().splitlines() or [f"exit code {probe.returncode}"]
         raise _unreachable(address, lines[-1][:300])

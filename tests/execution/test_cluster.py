@@ -25,9 +25,11 @@ def _listening() -> set[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_local_ray_lives_as_long_as_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_ray_lives_as_long_as_its_block(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One start for several properties: it takes seconds."""
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PHREG_TEST_VARIABLE", "passed on")
     before = _listening()
     with connect():
@@ -53,7 +55,10 @@ def test_a_local_ray_lives_as_long_as_its_block(monkeypatch: pytest.MonkeyPatch)
         told = os.environ | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
         other = subprocess.run([sys.executable, "-c", joined], capture_output=True, text=True, env=told)
         assert other.stdout.strip() == node["NodeID"], other.stderr
+        assert os.environ["RAY_AUTH_MODE"] == "token"  # from others on this machine it is safe
     assert not ray.is_initialized()
+    assert not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN"} & set(os.environ)
+    assert not (tmp_path / ".ray").exists()  # a token left there, a later `ray start --head` would want
 
 
 @pytest.mark.parametrize(
