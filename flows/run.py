@@ -31,7 +31,7 @@ Overrides = list[str]
 def run(config: str, overrides: Overrides | None = None) -> RunReport:
     """Images to registered students."""
     settings = load_config(config, overrides or [])
-    prepared = tasks.prepare_run(settings)
+    prepared = tasks.prepare_run(settings, registers=True)
     with at_work(settings):
         made = make_all_targets(settings, prepared)
         finished, failures = distil_all(settings, prepared)
@@ -67,7 +67,7 @@ def distil(config: str, overrides: Overrides | None = None) -> list[StudentRepor
 def evaluate(config: str, overrides: Overrides | None = None) -> RunReport:
     """Measure, register and judge students that are finished; one that is not is trained first."""
     settings = load_config(config, overrides or [])
-    prepared = tasks.prepare_run(settings)
+    prepared = tasks.prepare_run(settings, registers=True)
     with at_work(settings):
         finished, failures = distil_all(settings, prepared)
         report = _register(settings, prepared, {}, finished, failures)

@@ -57,7 +57,9 @@ def _healing(stage: F) -> F:
 
 @task(name="prepare", **_retried | {"retry_condition_fn": may_pass_at_the_start})
 @reported
-def prepare_run(config: RunConfig) -> Prepared:
+def prepare_run(config: RunConfig, registers: bool = False) -> Prepared:
+    if registers:
+        register.check_registry(config)
     prepared = prepare.prepare(config)
     for name in prepared.absent:
         get_run_logger().warning("the labelled set %s is left out: its folder is not there", name)

@@ -5,6 +5,7 @@ PhregError
 ├── StorageError           an object store that refuses
 │   ├── ObjectNotFoundError    one object, or its bucket or folder, is not there
 │   ├── AccessDeniedError      credentials that are good, but not for this object
+│   ├── PermanentStorageError  a store that would answer the same again
 │   └── DownloadError          a model hub that does not give what was asked for
 ├── DataError
 │   ├── ShardError         a shard that cannot be trusted as a whole
@@ -88,6 +89,10 @@ class ObjectNotFoundError(StorageError):
 
 class AccessDeniedError(StorageError):
     """No permission for an object. Where listing is not allowed, stores say so of what is not there too."""
+
+
+class PermanentStorageError(StorageError):
+    """A store that would answer the same again: something about it, or about how it is asked, must change."""
 
 
 class DownloadError(StorageError):

@@ -11,7 +11,7 @@ from phreg.models import load_student, timm_snippet
 from phreg.pipeline.assess import FIGURES, Assessment, assess_model
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.students import student_job
-from phreg.registry import Entry, Registry, Verdict, judge, lineage, model_card
+from phreg.registry import Entry, Registry, Verdict, check_store, judge, lineage, model_card
 from phreg.storage import Folder
 
 MODEL_FILES = ("config.json", "model.safetensors")
@@ -28,6 +28,11 @@ class Registered:
     reused: bool
     promoted: bool
     reason: str
+
+
+def check_registry(config: RunConfig) -> None:
+    """Raise, before anything starts, where versions could not be numbered in the end."""
+    check_store(Folder(config.registry_url))
 
 
 def register_student(

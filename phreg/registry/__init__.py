@@ -8,6 +8,7 @@ from phreg.registry.lineage import lineage
 from phreg.registry.promotion import Promotion
 from phreg.registry.registration import REPORT_FILE
 from phreg.registry.registry import Registry
+from phreg.registry.store import check_store
 from phreg.registry.verify import Damage, Verification, verify
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "StoredFile",
     "Verdict",
     "Verification",
+    "check_store",
     "judge",
     "lineage",
     "model_card",

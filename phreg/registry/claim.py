@@ -12,6 +12,7 @@ from functools import partial
 from phreg.cache.parallel import in_parallel
 from phreg.errors import ObjectNotFoundError, RegistryError
 from phreg.registry.entry import RECORD_FILE, Entry, EntryRecord
+from phreg.registry.store import check_store
 from phreg.storage import Folder
 
 CLAIM_FILE = "claim.json"
@@ -22,13 +23,15 @@ def claim(model: Folder, wanted: EntryRecord) -> EntryRecord:
     """The claim on the version in which to register: one of the same student, else a new one of our own.
 
     Every number below the next is looked up by itself, so that a listing may be out of date. Passed over
-    are claims of others, and versions that were registered and then damaged.
+    are claims of others, and versions that were registered and then damaged. Raises
+    `PermanentStorageError` where a claim could be taken twice.
     """
     numbers = [int(match["version"]) for item in model.list() if (match := _IN_VERSION.fullmatch(item.path))]
     newest = max(numbers, default=0)
     for there in in_parallel(partial(_claimed, model), range(1, newest + 1)):
         if there is not None and _goes_on(model, there, wanted):
             return there
+    check_store(model)
     for version in itertools.count(newest + 1):
         own = wanted.model_copy(update={"version": version})
         there = own if model.create(f"{version}/{CLAIM_FILE}", own.to_bytes()) else _claimed(model, version)

@@ -20,6 +20,7 @@ from phreg.registry.promotion_file import (
     read_old_promotion,
     read_promotion,
 )
+from phreg.registry.store import check_store
 from phreg.storage import Folder
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ def point(
 
     `number` is that of the promotion: the one after `held`, unless that cannot be read.
     """
+    check_store(model)
     number = number or following(held)
     promotion = Promotion(
         alias=check_alias(alias),

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from phreg.errors import ObjectNotFoundError, StorageError
+from phreg.storage.creation import ATTEMPTS, MARKER, Creation, create_object, creation
 from phreg.storage.file_systems import absolute_url, guard, is_local, open_fs, read_object
 from phreg.storage.local import TEMPORARY_PREFIX, link, temporary_file
 from phreg.storage.messages import explained, shown, store_code
-
-CREATE_ATTEMPTS = 6  # a store may answer 409, "try again", while another writer's put is under way
-_LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,10 @@ class Folder:
 
         Of many writers with data of their own, one gets True. All whose data is the very same get it: an
         object store's answer can be lost and the put repeated, and then one's own object is in the way.
+        In a store whose `creation` is not exclusive several that write at the same moment may get it, and the
+        last one's data stays.
         """
-        for attempt in range(CREATE_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             if self._create_once(path, data):
                 return True
             with contextlib.suppress(ObjectNotFoundError):  # removed since
@@ -90,7 +90,7 @@ class Folder:
         raise StorageError(
             f"Cannot write {shown(self.url_of(path))}",
             expected="the object written, or another writer's in its place",
-            found=f"the store refused {CREATE_ATTEMPTS} times, yet no other writer's object is there",
+            found=f"the store refused {ATTEMPTS} times, yet no other writer's object is there",
             remedy="run the same command again; what is committed is kept",
         )
 
@@ -100,14 +100,13 @@ class Folder:
                 target = Path(self._join(path))
                 with temporary_file(target, data) as temporary:
                     return link(temporary, target)
-            try:
-                with guard(self._fs):
-                    self._fs.pipe_file(self._join(path), data, mode="create")
-            except Exception as error:
-                if isinstance(error, FileExistsError) or store_code(error) in _LOST_RACE:
-                    return False
-                raise
-            return True
+            return create_object(self._fs, self._join(path), data, self.creation)
+
+    @property
+    def creation(self) -> Creation:
+        """What the folder's store does where an object that is to be created is there already."""
+        with self._explained("write", MARKER):
+            return creation(self._fs, self._root, self.url)
 
     def exists(self, path: str) -> bool:
         """Whether an object is there; a folder is none. A bucket that is not there is an error."""

@@ -4,6 +4,7 @@ from ray.train import ControllerError, WorkerGroupError
 from phreg.errors import (
     MissingTargetsError,
     ObjectNotFoundError,
+    PermanentStorageError,
     StorageError,
     TrainingError,
 )
@@ -17,6 +18,7 @@ from tests.distill.test_job import JOB
         (MissingTargetsError("gone"), True),
         (TrainingError("not finite"), True),
         (ObjectNotFoundError("no bucket"), True),
+        (PermanentStorageError("no such operation"), True),
         (StorageError("no connection"), False),
         (RuntimeError("connection reset by peer"), False),
     ],

@@ -47,6 +47,21 @@ def slow(seconds: float) -> Action:
     return act
 
 
+def without(header: str) -> Action:
+    """Done as if the client had not sent this header: a server that does not know it."""
+
+    def act(exchange: Exchange) -> None:
+        del exchange.headers[header]
+        exchange.send(exchange.forward())
+
+    return act
+
+
+def only_if(header: str, act: Action) -> Action:
+    """The fault, for requests that carry this header; the others are done."""
+    return lambda exchange: act(exchange) if header in exchange.headers else exchange.send(exchange.forward())
+
+
 def stale(seconds: float) -> Action:
     """For listings (`where=LISTING`): what was put in the last so many seconds is not there yet."""
 
