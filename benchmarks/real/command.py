@@ -1,0 +1,109 @@
+"""`python -m benchmarks real`: what is there is skipped, so that the same command goes on where it was."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from benchmarks.real.grid import grid
+from benchmarks.real.measure import measure
+from benchmarks.real.names import FILES
+from benchmarks.real.protocols import camvid, voc
+from benchmarks.real.students import job_of, whole_student
+from benchmarks.real.tables import markdown, results, write_csv
+from benchmarks.real.targets import held_out_shard, make_targets
+from benchmarks.real.trunk import Trunk
+from phreg.config import StudentConfig, TargetConfig, TeacherConfig
+from phreg.models import load_teacher
+from phreg.segment import ViewPlan
+
+READ_OUTS = ("naclip", "value", "qq")
+ALL_READ_OUTS = (*READ_OUTS, "csa", "standard")
+SHARDS = ("voc/train-000000.tar", "photos/photos-000000.tar")
+HELD_OUT = "voc/train-000005.tar"
+PARTS = ("teacher", "views", "grid", "students")
+
+
+class Work:
+    """The parts of the benchmark, on the files of one user."""
+
+    def __init__(self, weights: Path, data: Path, out: Path) -> None:
+        self.out, self.cache = out, str(out / "cache")
+        self.teacher = TeacherConfig(
+            model=f"local-dir:{weights}/clip-b16", image_size=224, precision="bfloat16", read_out="naclip"
+        )
+        self.shards = [data / name for name in SHARDS]
+        self.held = held_out_shard(data / HELD_OUT, out / "shards")
+        self.benches = [voc(weights, data, out, 60), camvid(weights, data, out, 16)]
+        self.few = voc(weights, data, out, 30)
+        self.trunk = Trunk(load_teacher(self.teacher), "bfloat16")
+
+    def targets(self, read_outs: tuple[str, ...] = READ_OUTS, views: int = 10) -> dict[str, str]:
+        config = TargetConfig(views=views)
+        return make_targets(self.teacher, read_outs, config, [self.held, *self.shards], self.cache)
+
+    def do_teacher(self) -> None:
+        for read_out in ALL_READ_OUTS:
+            for bench in self.benches:
+                measure(f"teacher, read {read_out}", self.trunk.read(read_out), bench, self.out)
+
+    def do_views(self) -> None:
+        """On fewer images: ten passes each."""
+        for read_out in READ_OUTS:
+            backbone = self.trunk.read(read_out)
+            measure(f"teacher, read {read_out}", backbone, self.few, self.out)
+            views = ViewPlan(10, 0.15, 0)
+            measure(f"teacher over ten views, read {read_out}", backbone, self.few, self.out, views)
+
+    def do_grid(self) -> None:
+        pairs = [(targets, trained, False) for targets in READ_OUTS for trained in READ_OUTS]
+        pairs += [("naclip", trained, True) for trained in ("value", "naclip")]
+        shards = [str(path) for path in self.shards]
+        read_as = (*READ_OUTS, "csa")
+        grid(self.trunk, self.cache, self.targets(), shards, pairs, read_as, self.benches, self.out)
+
+    def do_students(self) -> None:
+        denoised = self.targets()
+        raw = self.targets(("naclip",), views=1)
+        self._whole("whole naclip to value", denoised["naclip"], "value", 16)
+        self._whole("whole naclip to naclip", denoised["naclip"], "naclip", 16)
+        self._whole("whole naclip (1 view) to value, no registers", raw["naclip"], "value", None)
+
+    def _whole(self, name: str, digest: str, read_out: str, registers: int | None) -> None:
+        student = StudentConfig.model_validate(
+            {"name": "student", "targets": "x", "read_out": read_out, "registers": registers or "none",
+             "epochs": 3, "batch_size": 4, "precision": "bfloat16"}
+        )  # fmt: skip
+        shards = [str(path) for path in self.shards]
+        job = job_of(student, self.teacher, self.cache, digest, shards, str(self.held))
+        whole_student(name, job, READ_OUTS, self.benches, self.out, "bfloat16")
+
+    def write(self) -> None:
+        for name, benches in {"read-outs": self.benches, "views": [self.few]}.items():
+            found = results(benches, self.out)
+            write_csv(found, self.out / f"{name}.csv")
+            (self.out / f"{name}.md").write_text(markdown(found))
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser("python -m benchmarks real", description=__doc__)
+    parser.add_argument(
+        "--weights", type=Path, required=True, help="clip-b16/ in timm's hub layout, text/*.npy"
+    )
+    parser.add_argument("--data", type=Path, required=True, help="voc/, camvid/ and photos/")
+    parser.add_argument("--output", type=Path, required=True, help="results, targets, students")
+    parser.add_argument("--only", choices=PARTS, help="one part")
+    options = parser.parse_args(arguments)
+    wanted = [options.weights / name for name in ("clip-b16/config.json", *FILES)]
+    wanted += [options.data / name for name in (*SHARDS, HELD_OUT, "voc/images", "camvid/test/images")]
+    absent = [str(path) for path in wanted if not path.exists()]
+    if absent:
+        print("skipped: these are not there:", *absent, sep="\n  ")
+        return 0
+    torch.set_num_threads(1)  # results then do not depend on the machine's cores
+    options.output.mkdir(parents=True, exist_ok=True)
+    work = Work(options.weights, options.data, options.output)
+    for part in PARTS if options.only is None else (options.only,):
+        getattr(work, f"do_{part}")()
+        work.write()
+    return 0
