@@ -1,4 +1,4 @@
-"""What was measured, as CSV and Markdown: each method's mIoU, and its difference to the teacher's read-out."""
+"""What was measured, as CSV and Markdown: each method's mIoU, and its gain over the teacher."""
 
 import csv
 from collections.abc import Sequence
