@@ -130,7 +130,11 @@ class TrainingConfig(Section):
     workers: PositiveInt = Field(1, description="data-parallel workers")
     gpus_per_worker: Gpus = Field(0, description="up to 1; 0 trains on CPU")
     cpus_per_worker: PositiveFloat = Field(1, description="CPUs that Ray keeps free for each worker")
-    shuffle_shards: PositiveInt = Field(4, description="shards a worker holds and shuffles together")
+    shuffle_shards: PositiveInt = Field(
+        4,
+        description="neighbouring shards whose crops are shuffled together; a worker holds one more, "
+        "which it reads ahead: `phreg plan` says how many bytes",
+    )
     checkpoint_every: PositiveInt = Field(200, description="steps between checkpoints")
     validate_every: PositiveInt = Field(200, description="steps between validations")
     start_timeout_s: PositiveFloat = Field(

@@ -2,7 +2,7 @@
 
 from phreg.cache.catalog import Cache, SpecSummary, open_cache
 from phreg.cache.encodings import EncodedFeatures, encoded_bytes
-from phreg.cache.estimate import estimated_bytes, estimated_objects
+from phreg.cache.estimate import bytes_while_reading, estimated_bytes, estimated_objects
 from phreg.cache.garbage import GcReport, collect_garbage
 from phreg.cache.records import CommitRecord
 from phreg.cache.rows import TargetRows
@@ -21,6 +21,7 @@ __all__ = [
     "TargetStore",
     "TeacherIdentity",
     "VerifyReport",
+    "bytes_while_reading",
     "collect_garbage",
     "encoded_bytes",
     "estimated_bytes",

@@ -1,8 +1,9 @@
-"""What targets will take in storage, before they are made."""
+"""What targets will take in storage, and in memory when they are read, before they are made."""
 
 import math
 
 import numpy as np
+import zarr
 
 from phreg.cache.encodings import LAYOUTS, encoded_bytes
 from phreg.cache.spec import TargetSpec
@@ -14,11 +15,21 @@ def estimated_bytes(spec: TargetSpec, rows: int) -> int:
     return encoded_bytes(spec.encoding, rows, spec.patches, spec.dim)
 
 
+def bytes_while_reading(spec: TargetSpec, rows: int) -> int:
+    """Memory that reading the targets of `rows` crops takes at most, beside what is returned: the stored
+    objects, and those of them that Zarr decodes at the same time once more."""
+    at_once = zarr.config.get("async.concurrency") * rows_per_object(_row_bytes(spec))
+    return estimated_bytes(spec, rows) + estimated_bytes(spec, min(rows, at_once))
+
+
 def estimated_objects(spec: TargetSpec, rows: int) -> int:
     """Objects of one shard with `rows` crops: arrays, their metadata, and the commit record."""
     layout = LAYOUTS[spec.encoding]
     arrays = len(FIXED_ARRAYS) + len(layout)
-    row_bytes = spec.patches * spec.dim * np.dtype(layout["features"][0]).itemsize
-    chunks = math.ceil(rows / rows_per_object(row_bytes)) + arrays - 1 if rows else 0
+    chunks = math.ceil(rows / rows_per_object(_row_bytes(spec))) + arrays - 1 if rows else 0
     metadata = arrays + 1
     return chunks + metadata + 1
+
+
+def _row_bytes(spec: TargetSpec) -> int:
+    return spec.patches * spec.dim * np.dtype(LAYOUTS[spec.encoding]["features"][0]).itemsize

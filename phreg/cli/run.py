@@ -113,6 +113,7 @@ def plan(options: argparse.Namespace) -> int:
             "steps": str(s.steps),
             "crops": human_count(s.crops),
             "FLOPs": human_count(s.flops),
+            "memory a worker": human_bytes(s.memory_bytes),
             "state": "done" if s.done else "to do",
         }
         for s in plan.students

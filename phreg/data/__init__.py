@@ -3,7 +3,15 @@
 from phreg.data.crops import CropRule, center_box, cut
 from phreg.data.decode import decode_image
 from phreg.data.pack import PackReport, pack_images
-from phreg.data.shard import IMAGE_EXTENSIONS, Sample, Shard, count_samples, read_shard
+from phreg.data.shard import (
+    IMAGE_EXTENSIONS,
+    Sample,
+    Shard,
+    ShardSize,
+    count_samples,
+    measure_shard,
+    read_shard,
+)
 from phreg.data.urls import expand_urls, shard_name
 
 __all__ = [
@@ -12,11 +20,13 @@ __all__ = [
     "PackReport",
     "Sample",
     "Shard",
+    "ShardSize",
     "center_box",
     "count_samples",
     "cut",
     "decode_image",
     "expand_urls",
+    "measure_shard",
     "pack_images",
     "read_shard",
     "shard_name",

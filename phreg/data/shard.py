@@ -56,16 +56,31 @@ def read_shard(url: str) -> Shard:
     return Shard(shard_name(url), url, digest_bytes(data), tuple(samples), tuple(quarantined))
 
 
-def count_samples(url: str) -> int:
-    """How many samples `read_shard` will find, from the headers. Raises the same errors.
+@dataclass(frozen=True)
+class ShardSize:
+    """The samples of a shard, and the bytes of their encoded images."""
+
+    samples: int
+    image_bytes: int
+
+
+def measure_shard(url: str) -> ShardSize:
+    """What `read_shard` will find, from the headers. Raises the same errors.
 
     Local files are only sought through. From an object store, members shorter than a block of its file
     system (50 MiB for S3) come along: a request each would take longer.
     """
     if url.startswith(("http://", "https://")):  # many servers cannot seek
-        return len(_group(scan_tar(io.BytesIO(read_url(url)), url), url)[0])
-    with open_url(url) as file:
-        return len(_group(scan_tar(file, url), url)[0])
+        images, _ = _group(scan_tar(io.BytesIO(read_url(url)), url), url)
+    else:
+        with open_url(url) as file:
+            images, _ = _group(scan_tar(file, url), url)
+    return ShardSize(len(images), sum(member.size for _, member in images))
+
+
+def count_samples(url: str) -> int:
+    """How many samples `read_shard` will find; see `measure_shard`."""
+    return measure_shard(url).samples
 
 
 @dataclass

@@ -1,22 +1,30 @@
 """The order of samples: a pure function of (seed, row counts, workers), so that any step is found at once.
 
-Epoch e: the shards are permuted and dealt to the workers in turn. Each worker takes its shards in
-windows of `shuffle_shards`, and shuffles the rows within a window: it never holds more shards than a
-window and the next, and no state of the order is ever saved.
+Each epoch, the shards are permuted and laid end to end. Every worker gets an equal run of these rows, as
+many whole batches as there are for all: fewer than workers x batch_size rows sit the epoch out, others the
+next time. Where runs meet, two workers read one shard (a shard longer than a run has more of them).
+
+Within its run a worker shuffles `shuffle_shards` neighbouring shards together, a stretch at a time:
+
+    stretch 0: shards A B C D      A is used up in it; of B half is left, of C two thirds, of D three quarters
+    stretch 1: shards B C D E      B is used up, ...
 """
 
-import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int64
 
 from phreg.errors import ConfigError
-from phreg.seeding import derive_rng
+from phreg.seeding import Draws
+
+Rows = Int64[np.ndarray, "rows 2"]
+"""Pairs (shard, row), as in `Row`."""
 
 
 class Row(NamedTuple):
@@ -34,12 +42,29 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Part:
+    """Rows begin ... end - 1 of a shard, counted in the epoch's random order of its rows."""
+
+    shard: int
+    begin: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.begin
+
+    def piece(self, number: int, pieces: int) -> "Part":
+        """One of several nearly equal pieces; some are empty where there are fewer rows."""
+        cut, to = (self.begin + len(self) * place // pieces for place in (number, number + 1))
+        return Part(self.shard, cut, to)
+
+
+@dataclass(frozen=True)
 class BatchPlan:
     """Which rows each worker sees at each step.
 
     `rows`: the number of cached crops of each shard. `batch_size`: of a step and worker. `epochs` may be
-    a fraction. Every worker makes the same number of steps; rows that fill no batch sit the epoch out,
-    others the next time. Raises `ConfigError` where some worker would have no shard.
+    a fraction. Every worker makes the same number of steps. A single worker with fewer rows than a batch
+    takes them all at each step. Raises `ConfigError` where several have less than a batch for each.
     """
 
     rows: tuple[int, ...]
@@ -50,97 +75,144 @@ class BatchPlan:
     seed: int
 
     def __post_init__(self) -> None:
-        filled = sum(count > 0 for count in self.rows)
-        if filled < self.workers:
-            raise ConfigError(
-                "There are more training workers than shards with targets",
-                expected=f"at least {self.workers} shards, one for each worker",
-                found=f"{filled}",
-                remedy=f"set training.workers to {max(filled, 1)}, or pack smaller shards"
-                if filled
-                else "generate targets for the training images first",
-            )
+        check_enough(self.total_rows, self.workers, self.batch_size)
 
     @cached_property
-    def _steps(self) -> list[int]:
-        """Of each epoch, were it whole."""
-        return [self.worker_epochs(epoch)[0].steps for epoch in range(math.ceil(self.epochs))]
+    def total_rows(self) -> int:
+        return sum(self.rows)
 
-    @cached_property
-    def _ends(self) -> list[int]:
-        """For each epoch, the number of steps up to its end; the last may be a fraction."""
-        ends = [0, *accumulate(self._steps)]
-        last = round(self._steps[-1] * (self.epochs - (len(self._steps) - 1)))
-        return [*ends[1:-1], max(ends[-2] + last, 1)]
+    @property
+    def rows_per_batch(self) -> int:
+        return min(self.batch_size, self.total_rows)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.total_rows // (self.workers * self.rows_per_batch)
 
     @property
     def total_steps(self) -> int:
-        return self._ends[-1]
+        whole = int(self.epochs)
+        fraction = round(self.steps_per_epoch * (self.epochs - whole))
+        return max(whole * self.steps_per_epoch + fraction, 1)
+
+    @property
+    def most_shards_held(self) -> int:
+        """Shards that a worker ever has in memory at once: those shuffled together, and the next."""
+        return min(self.shuffle_shards + 1, sum(count > 0 for count in self.rows))
 
     def place(self, step: int) -> Place:
         """Of step 0 ... total_steps - 1."""
-        epoch = bisect_right(self._ends, step)
-        return Place(epoch, step - (self._ends[epoch - 1] if epoch else 0))
+        return Place(*divmod(step, self.steps_per_epoch))
 
     def epochs_after(self, step: int) -> float:
-        """Passes over the data once a step is done."""
-        place = self.place(step)
-        return place.epoch + (place.step + 1) / self._steps[place.epoch]
+        """Passes over the data once a step is done: the crops seen so far, by the number of crops."""
+        return (step + 1) * self.workers * self.rows_per_batch / self.total_rows
 
     def worker_epochs(self, epoch: int) -> list["WorkerEpoch"]:
         """One epoch of every worker."""
-        filled = np.flatnonzero(self.rows)
-        order = derive_rng(self.seed, "epoch", epoch).permutation(filled).tolist()
-        hands = [tuple(order[rank :: self.workers]) for rank in range(self.workers)]
-        steps = min(sum(self.rows[shard] for shard in hand) for hand in hands) // self.batch_size
-        return [WorkerEpoch(self, epoch, rank, hand, max(steps, 1)) for rank, hand in enumerate(hands)]
+        return [WorkerEpoch(self, epoch, rank) for rank in range(self.workers)]
+
+    def stretches(self, rank: int, first_step: int) -> Iterator[Rows]:
+        """All rows that a worker sees from a step on, in order; those of each item are of at most
+        `shuffle_shards` shards."""
+        step = first_step
+        while step < self.total_steps:
+            place = self.place(step)
+            steps = min(self.steps_per_epoch, place.step + self.total_steps - step)
+            yield from WorkerEpoch(self, place.epoch, rank).between(place.step, steps)
+            step += steps - place.step
 
 
 @dataclass(frozen=True)
 class WorkerEpoch:
-    """One worker's shards of one epoch, in order, and the number of its steps."""
+    """One worker's part of one epoch."""
 
     plan: BatchPlan
     epoch: int
     rank: int
-    shards: tuple[int, ...]
-    steps: int
 
-    def batch(self, step: int) -> list[Row]:
-        """The rows of step 0 ... steps - 1; fewer than batch_size only where the worker has no more."""
-        size = self.plan.batch_size
-        start, rows = step * size, list[Row]()
-        for window in self.windows(step):
-            begin = self._window_ends[window - 1] if window else 0
-            rows += self._order(window, max(start - begin, 0), start + size - begin)
-        return rows
-
-    def windows(self, step: int) -> range:
-        """The windows that a step's batch touches."""
-        start, size = step * self.plan.batch_size, self.plan.batch_size
-        last = min(start + size, self._window_ends[-1]) - 1
-        return range(bisect_right(self._window_ends, start), bisect_right(self._window_ends, last) + 1)
-
-    def window_shards(self, window: int) -> tuple[int, ...]:
-        """The shards of a window; none past the last."""
-        size = self.plan.shuffle_shards
-        return self.shards[window * size : (window + 1) * size]
+    @property
+    def steps(self) -> int:
+        return self.plan.steps_per_epoch
 
     @cached_property
-    def _window_ends(self) -> list[int]:
-        """For each window, the number of rows up to its end."""
-        windows = range(-(-len(self.shards) // self.plan.shuffle_shards))
-        return list(accumulate(self._count(self.window_shards(window)) for window in windows))
+    def shards(self) -> tuple[int, ...]:
+        """Those that the worker reads, in order; each is needed."""
+        return tuple(part.shard for part in self._run)
 
-    def _count(self, shards: Sequence[int]) -> int:
-        return sum(self.plan.rows[shard] for shard in shards)
+    def batch(self, step: int) -> list[Row]:
+        """The rows of step 0 ... steps - 1."""
+        return [Row(*pair) for rows in self.between(step, step + 1) for pair in rows.tolist()]
 
-    def _order(self, window: int, begin: int, end: int) -> list[Row]:
-        """A slice of a window's shuffled rows."""
-        shards = self.window_shards(window)
-        counts = [self.plan.rows[shard] for shard in shards]
-        shard_of = np.repeat(shards, counts)
-        row_of = np.concatenate([np.arange(count) for count in counts])
-        rng = derive_rng(self.plan.seed, "window", self.epoch, self.rank, window)
-        chosen = rng.permutation(len(row_of))[begin:end]
-        return [Row(*pair) for pair in zip(shard_of[chosen].tolist(), row_of[chosen].tolist(), strict=True)]
+    def between(self, first_step: int, end_step: int) -> Iterator[Rows]:
+        """The rows of steps first_step ... end_step - 1, a stretch (or what is asked of it) at a time."""
+        begin, end = (step * self.plan.rows_per_batch for step in (first_step, end_step))
+        for number in range(bisect_right(self._stretch_ends, begin), len(self._stretch_ends)):
+            before = self._stretch_ends[number - 1] if number else 0
+            if before >= end:
+                return
+            yield self._shuffled(number)[max(begin - before, 0) : end - before]
+
+    @cached_property
+    def _run(self) -> list[Part]:
+        """The worker's rows, end to end."""
+        filled = np.flatnonzero(self.plan.rows)
+        order = filled[Draws(self.plan.seed, "epoch", self.epoch).permutation(len(filled))].tolist()
+        ends = list(accumulate(self.plan.rows[shard] for shard in order))
+        begin = self.rank * ends[-1] // self.plan.workers
+        end = begin + self.steps * self.plan.rows_per_batch
+        parts = []
+        for place in range(bisect_right(ends, begin), bisect_right(ends, end - 1) + 1):
+            start = ends[place] - self.plan.rows[order[place]]
+            parts.append(Part(order[place], max(begin, start) - start, min(end, ends[place]) - start))
+        return parts
+
+    @property
+    def _together(self) -> int:
+        """Shards in each stretch."""
+        return min(self.plan.shuffle_shards, len(self._run))
+
+    def _pieces(self, stretch: int) -> list[Part]:
+        """What of which shard is in a stretch: of every shard an equal piece in all that it is part of."""
+        last_stretch, pieces = len(self._run) - self._together, []
+        for place in range(stretch, stretch + self._together):
+            first, last = max(place - self._together + 1, 0), min(place, last_stretch)
+            pieces.append(self._run[place].piece(stretch - first, last - first + 1))
+        return pieces
+
+    @cached_property
+    def _stretch_ends(self) -> list[int]:
+        """For each stretch, the number of rows up to its end."""
+        stretches = range(len(self._run) - self._together + 1)
+        return list(accumulate(sum(map(len, self._pieces(stretch))) for stretch in stretches))
+
+    def _shuffled(self, stretch: int) -> Rows:
+        """A stretch's rows in their order."""
+        rows = np.concatenate([self._rows_of(part) for part in self._pieces(stretch)])
+        draws = Draws(self.plan.seed, "stretch", self.epoch, self.rank, stretch)
+        return rows[draws.permutation(len(rows))]
+
+    def _rows_of(self, part: Part) -> Rows:
+        draws = Draws(self.plan.seed, "rows", self.epoch, part.shard)
+        rows = draws.permutation(self.plan.rows[part.shard])[part.begin : part.end]
+        return np.stack([np.full_like(rows, part.shard), rows], 1)
+
+
+def check_enough(rows: int, workers: int, batch_size: int) -> None:
+    """Raise `ConfigError` where there are no rows, or less than a batch for each of several workers."""
+    if not rows:
+        raise ConfigError(
+            "There are no crops to train on",
+            found="no targets for any training image",
+            remedy="generate targets for the training images first: `phreg run` does",
+        )
+    if workers > 1 and rows < workers * batch_size:
+        remedy = f"set training.workers to {max(rows // batch_size, 1)}"
+        if rows >= workers:
+            remedy += f", or the student's batch_size to at most {rows // workers}"
+        raise ConfigError(
+            f"{workers} training workers cannot share {rows} crops",
+            expected=f"at least {workers * batch_size}: a batch of {batch_size} for each worker",
+            found=f"{rows}",
+            remedy=remedy,
+        )

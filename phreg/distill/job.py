@@ -9,7 +9,7 @@ from phreg.fingerprint import digest_json
 from phreg.storage import Folder
 from phreg.storage.file_systems import absolute_url
 
-FORMAT_VERSION = 1  # raise it when the same job would give other weights
+FORMAT_VERSION = 2  # raise it when the same job would give other weights
 _DIRECTORIES = ("local-dir", "open_clip-dir")
 
 

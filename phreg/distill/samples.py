@@ -28,6 +28,10 @@ class JoinedShard:
     targets: TargetRows = field(repr=False)
     images: tuple[bytes, ...] = field(repr=False)
 
+    def take(self, rows: Sequence[int]) -> "JoinedShard":
+        """A copy of some rows, without the others in memory."""
+        return JoinedShard(self.name, self.targets[rows], tuple(self.images[row] for row in rows))
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -99,9 +103,9 @@ def open_samples(store: TargetStore, refs: Sequence[ShardRef]) -> Samples:
 
 def make_batch(rows: Sequence[tuple[JoinedShard, int]], size: int, decoders: Executor) -> Batch:
     """Decode and cut the crops of (shard, row) pairs. A shard's rows come together, in the order given."""
-    by_shard: dict[str, list[tuple[JoinedShard, int]]] = {}
+    by_shard: dict[int, list[tuple[JoinedShard, int]]] = {}
     for shard, row in rows:
-        by_shard.setdefault(shard.name, []).append((shard, row))
+        by_shard.setdefault(id(shard), []).append((shard, row))
     groups = list(by_shard.values())
     crops = decoders.map(
         lambda item: _crop(item[0], item[1], size), [item for group in groups for item in group]

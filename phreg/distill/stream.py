@@ -1,17 +1,20 @@
 """Batches as training wants them: read, joined, decoded and cut ahead of it, in background threads."""
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain, pairwise
 
+import numpy as np
 import torch
 
-from phreg.distill.batches import BatchPlan, WorkerEpoch
+from phreg.distill.batches import BatchPlan, Rows
 from phreg.distill.samples import Batch, JoinedShard, Samples, make_batch
+from phreg.distill.shard_buffer import ShardBuffer
 
-SHARDS_AT_ONCE = 2  # a reader mostly waits for the network
 BATCHES_AHEAD = 2
+NO_ROWS = np.empty((0, 2), np.int64)
 
 
 def train_batches(
@@ -19,7 +22,8 @@ def train_batches(
 ) -> Generator[Batch, None, None]:
     """One worker's batches from `first_step` on; only shards that are still needed are read.
 
-    Memory: encoded images and targets of two windows of shards, and `BATCHES_AHEAD` decoded batches.
+    Memory: encoded images and targets of `plan.most_shards_held` shards, what reading one of them takes,
+    and `BATCHES_AHEAD` decoded batches.
     """
     return _ahead(_train_batches(samples, plan, rank, first_step))
 
@@ -32,18 +36,32 @@ def held_out_batches(samples: Samples, share: range, batch_size: int) -> Iterato
 def _train_batches(
     samples: Samples, plan: BatchPlan, rank: int, first_step: int
 ) -> Generator[Batch, None, None]:
-    work: WorkerEpoch | None = None
-    with _threads(SHARDS_AT_ONCE) as readers, _threads(torch.get_num_threads()) as decoders:
-        shelf = _Shelf(samples, readers)
-        for step in range(first_step, plan.total_steps):
-            place = plan.place(step)
-            if work is None or work.epoch != place.epoch:
-                work = plan.worker_epochs(place.epoch)[rank]
-            windows = work.windows(place.step)
-            one_more = range(windows.start, windows.stop + 1)
-            shelf.keep(shard for window in one_more for shard in work.window_shards(window))
-            rows = [(shelf.get(shard), row) for shard, row in work.batch(place.step)]
-            yield make_batch(rows, samples.image_size, decoders)
+    taken: list[tuple[JoinedShard, int]] = []
+    with _threads(1) as reader, _threads(torch.get_num_threads()) as decoders:
+        buffer = ShardBuffer(samples, plan.most_shards_held, reader)
+        for rows, following in pairwise(chain(plan.stretches(rank, first_step), [NO_ROWS])):
+            buffer.hold(_shards(rows), _shards(following))
+            for cut in _cuts(rows, plan.rows_per_batch, len(taken)):
+                taken += _take(buffer, cut)
+                if len(taken) == plan.rows_per_batch:
+                    yield make_batch(taken, samples.image_size, decoders)
+                    taken = []
+
+
+def _shards(rows: Rows) -> list[int]:
+    """In the order in which they are needed."""
+    return list(dict.fromkeys(rows[:, 0].tolist()))
+
+
+def _cuts(rows: Rows, size: int, begun: int) -> list[Rows]:
+    """Cut where batches end; `begun` rows of the first are there already."""
+    return np.split(rows, range(size - begun, len(rows), size))
+
+
+def _take(buffer: ShardBuffer, rows: Rows) -> list[tuple[JoinedShard, int]]:
+    """A copy of the rows: no batch keeps a shard in memory."""
+    parts = [buffer.take(shard, rows[rows[:, 0] == shard, 1].tolist()) for shard in _shards(rows)]
+    return [(part, row) for part in parts for row in range(len(part.images))]
 
 
 def _held_out_batches(samples: Samples, share: range, batch_size: int) -> Generator[Batch, None, None]:
@@ -58,24 +76,6 @@ def _held_out_batches(samples: Samples, share: range, batch_size: int) -> Genera
             for first in range(0, len(mine), batch_size):
                 rows = [(shard, row) for row in mine[first : first + batch_size]]
                 yield make_batch(rows, samples.image_size, decoders)
-
-
-class _Shelf:
-    """Joined shards in memory, or on their way."""
-
-    def __init__(self, samples: Samples, readers: ThreadPoolExecutor) -> None:
-        self._samples, self._readers = samples, readers
-        self._shards: dict[int, Future[JoinedShard]] = {}
-
-    def keep(self, shards: Iterable[int]) -> None:
-        """Hold these and no others; the first are read first."""
-        held, self._shards = self._shards, {}
-        for shard in shards:
-            future = held.get(shard) or self._readers.submit(self._samples.read, self._samples.refs[shard])
-            self._shards[shard] = future
-
-    def get(self, shard: int) -> JoinedShard:
-        return self._shards[shard].result()
 
 
 def _ahead(batches: Generator[Batch, None, None]) -> Generator[Batch, None, None]:

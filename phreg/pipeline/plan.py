@@ -10,8 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from phreg.cache import TargetSpec, TargetStore, estimated_bytes, estimated_objects
 from phreg.config import RunConfig, StudentConfig
-from phreg.data import count_samples, shard_name
+from phreg.data import ShardSize, measure_shard, shard_name
 from phreg.distill.batches import BatchPlan
+from phreg.distill.memory import memory_of_data
 from phreg.distill.result import finished_report
 from phreg.distill.student import new_student
 from phreg.errors import MissingTargetsError, ObjectNotFoundError
@@ -42,12 +43,14 @@ class TargetsPlan:
 
 @dataclass(frozen=True)
 class StudentPlan:
-    """One student. `done`: it is finished, and would be reused."""
+    """One student. `memory_bytes`: what each worker holds of images and targets at most, beside the student.
+    `done`: it is finished, and would be reused."""
 
     name: str
     steps: int
     crops: int
     flops: float
+    memory_bytes: int
     done: bool
 
 
@@ -69,23 +72,26 @@ def make_plan(config: RunConfig, on_progress: Callable[[int, int], None] = lambd
     teacher = load_teacher(config.teacher)
     specs = target_specs(config, teacher)
     prepared = Prepared(train, validation, {name: spec.digest for name, spec in specs.items()})
-    counts = _count([*train, *validation], on_progress)
+    sizes = _measure([*train, *validation], on_progress)
     flops = flops_of(teacher)
     return Plan(
-        targets=tuple(_plan_targets(config, prepared, name, specs[name], counts, flops) for name in specs),
-        students=tuple(_plan_student(config, prepared, s, teacher, counts) for s in config.students),
+        targets=tuple(_plan_targets(config, prepared, name, specs[name], sizes, flops) for name in specs),
+        students=tuple(
+            _plan_student(config, prepared, student, specs[student.targets], teacher, sizes)
+            for student in config.students
+        ),
         absent=absent_roots(config),
     )
 
 
-def _count(urls: Sequence[str], on_progress: Callable[[int, int], None]) -> dict[str, int]:
-    """Samples of each shard; many headers are read at a time, since each costs a round trip."""
-    counts = {}
+def _measure(urls: Sequence[str], on_progress: Callable[[int, int], None]) -> dict[str, ShardSize]:
+    """Of each shard; many headers are read at a time, since each costs a round trip."""
+    sizes = {}
     with ThreadPoolExecutor(READERS, "phreg-plan") as readers:
-        for url, count in zip(urls, readers.map(count_samples, urls), strict=True):
-            counts[url] = count
-            on_progress(len(counts), len(urls))
-    return counts
+        for url, size in zip(urls, readers.map(measure_shard, urls), strict=True):
+            sizes[url] = size
+            on_progress(len(sizes), len(urls))
+    return sizes
 
 
 def flops_of(model: Backbone) -> float:
@@ -97,12 +103,17 @@ def flops_of(model: Backbone) -> float:
 
 
 def _plan_targets(
-    config: RunConfig, prepared: Prepared, name: str, spec: TargetSpec, counts: dict[str, int], flops: float
+    config: RunConfig,
+    prepared: Prepared,
+    name: str,
+    spec: TargetSpec,
+    sizes: dict[str, ShardSize],
+    flops: float,
 ) -> TargetsPlan:
     urls = prepared.shards_for(config, name)
     done = set(_committed(config, spec.digest))
     missing = [url for url in urls if shard_name(url) not in done]
-    images = [counts[url] for url in missing]
+    images = [sizes[url].samples for url in missing]
     rows = [count * spec.crops_per_image for count in images]
     return TargetsPlan(
         name=name,
@@ -125,20 +136,30 @@ def _committed(config: RunConfig, digest: str) -> list[str]:
 
 
 def _plan_student(
-    config: RunConfig, prepared: Prepared, student: StudentConfig, teacher: Backbone, counts: dict[str, int]
+    config: RunConfig,
+    prepared: Prepared,
+    student: StudentConfig,
+    spec: TargetSpec,
+    teacher: Backbone,
+    sizes: dict[str, ShardSize],
 ) -> StudentPlan:
-    crops = config.targets[student.targets].crops_per_image
     batches = BatchPlan(
-        rows=tuple(counts[url] * crops for url in prepared.train),
+        rows=tuple(sizes[url].samples * spec.crops_per_image for url in prepared.train),
         workers=config.training.workers,
         batch_size=student.batch_size,
         shuffle_shards=config.training.shuffle_shards,
         epochs=student.epochs,
         seed=student.seed,
     )
-    seen = batches.total_steps * student.batch_size * config.training.workers
-    flops = seen * (1 + BACKWARD_COST) * flops_of(new_student(teacher, student))
-    return StudentPlan(student.name, batches.total_steps, seen, flops, _is_done(config, prepared, student))
+    crops = batches.total_steps * batches.rows_per_batch * batches.workers
+    return StudentPlan(
+        name=student.name,
+        steps=batches.total_steps,
+        crops=crops,
+        flops=crops * (1 + BACKWARD_COST) * flops_of(new_student(teacher, student)),
+        memory_bytes=memory_of_data(batches, spec, [sizes[url].image_bytes for url in prepared.train]),
+        done=_is_done(config, prepared, student),
+    )
 
 
 def _is_done(config: RunConfig, prepared: Prepared, student: StudentConfig) -> bool:

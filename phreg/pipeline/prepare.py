@@ -1,11 +1,13 @@
 """The first stage: find what is wrong with a run before it starts, and give everything its address."""
 
-import contextlib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from phreg.cache import TargetSpec, TargetStore
 from phreg.config import RunConfig
 from phreg.data import count_samples, expand_urls, shard_name
+from phreg.distill.batches import check_enough
 from phreg.distill.student import new_student
 from phreg.errors import ConfigError, ShardError
 from phreg.generate import target_spec
@@ -61,12 +63,8 @@ def prepare(config: RunConfig) -> Prepared:
     """Check shards, teacher, students and stores; write the specs. Raises before anything is computed."""
     tell("looking for the shards")
     train, validation = shard_urls(config)
-    if config.training.workers > len(train):
-        raise ConfigError(
-            f"{config.training.workers} training workers cannot share {len(train)} shards",
-            expected="at most one worker per training shard",
-            remedy="lower training.workers, or pack the images into more shards",
-        )
+    tell("looking into the first shards")
+    _check_crops(config, train)
     teacher = load_teacher(config.teacher)
     for student in config.students:
         tell(f"checking the student {student.name}")
@@ -77,7 +75,26 @@ def prepare(config: RunConfig) -> Prepared:
     cache = Folder(config.cache_url)
     for spec in specs.values():
         TargetStore.create(cache, spec)
-    tell("looking into the first shard")
-    with contextlib.suppress(ShardError):  # a damaged shard is reported after the others were done
-        count_samples(train[0])  # a wrong folder or bucket is found now
     return Prepared(train, validation, {name: spec.digest for name, spec in specs.items()}, columns, absent)
+
+
+def _check_crops(config: RunConfig, train: Sequence[str]) -> None:
+    """Raise `ConfigError` if the training shards have less than a batch for each of several workers.
+
+    Reads as many tar headers as show that it is enough: mostly one, so that a wrong folder is found too.
+    """
+    workers, images = config.training.workers, 0
+    per_image = [config.targets[student.targets].crops_per_image for student in config.students]
+    needed = max(
+        math.ceil(workers * student.batch_size / crops) if workers > 1 else 1
+        for student, crops in zip(config.students, per_image, strict=True)
+    )
+    for url in train:
+        try:
+            images += count_samples(url)
+        except ShardError:
+            return  # reported after the others were done
+        if images >= needed:
+            return
+    for student, crops in zip(config.students, per_image, strict=True):
+        check_enough(images * crops, workers, student.batch_size)

@@ -40,7 +40,7 @@ def test_targets_only_for_evaluation_need_the_held_out_shards_alone(tmp_path: Pa
         ("validation={folder}/shards/tiny-001.tar", ConfigError, "Held-out shards are also training shards"),
         ("images={folder}/shards/none-*.tar", ConfigError, "none-"),
         ("images={folder}/absent.tar", ObjectNotFoundError, "absent.tar"),
-        ("training.workers=3", ConfigError, "3 training workers cannot share 2 shards"),
+        ("training.workers=3", ConfigError, "3 training workers cannot share 8 crops"),
         ("teacher.image_size=60", ModelError, "multiples of 8"),
         ("teacher.model=timm/resnet18", ModelError, "resnet18"),
         ("teacher.checkpoint={folder}/wrong.safetensors", CheckpointError, "wrong.safetensors"),
@@ -58,6 +58,18 @@ def test_what_cannot_run_is_found_before_it_starts(
         prepare(load_config(path, [override.format(folder=tmp_path)]))
     assert message in str(caught.value)
     assert caught.value.remedy or caught.value.expected
+
+
+def test_more_workers_than_shards_are_fine_where_there_are_crops_for_a_batch_each(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    prepare(load_config(path, ["training.workers=3", "students.0.batch_size=2"]))
+    prepare(load_config(path, ["training.workers=3", "targets.denoised.crops_per_image=2"]))
+
+
+def test_a_damaged_shard_is_left_to_be_reported_after_the_others(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    (tmp_path / "shards" / "tiny-000.tar").write_bytes(b"no tar")
+    prepare(load_config(path, ["training.workers=2"]))
 
 
 def test_two_shards_of_one_name(tmp_path: Path) -> None:
