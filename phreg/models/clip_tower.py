@@ -2,24 +2,23 @@
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import open_clip
 import timm
 import torch
-from timm.data import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from phreg.errors import CheckpointError, DownloadError, ModelError
+from phreg.models.clip_details import Statistics, is_openai, statistics_of, wants_quick_gelu
 from phreg.models.clip_directory import ClipDirectory, read_clip_directory
 from phreg.models.hub_config import too_large
 from phreg.models.weight_files import read_state_dict
 from phreg.models.weights import load_weights
 
 T = TypeVar("T")
-Statistics = tuple[Sequence[float], Sequence[float]]
 _UNUSUAL = (
     "attentional_pool", "no_ln_pre", "final_ln_after_pool", "norm_kwargs", "act_kwargs", "qk_norm",
     "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc",
@@ -29,13 +28,12 @@ _UNUSUAL = (
 def tower_by_name(name: str, checkpoint: str | None) -> tuple[VisionTransformer, Statistics]:
     """The image tower of `open_clip/NAME[:TAG]`, given as NAME[:TAG], with mean and std."""
     name, tag, config, details = open_clip_model(name, checkpoint)
-    quick_gelu = bool(config.get("quick_gelu") or details.get("quick_gelu"))
+    _build(f"open_clip/{name}", config, False, device="meta")  # refused, if need be, before a download
+    state = downloaded_weights(name, tag) if checkpoint is None else read_state_dict(checkpoint)
+    quick_gelu = wants_quick_gelu(name, tag, config, details, state)
     vit = _build(f"open_clip/{name}", config, quick_gelu)
-    if checkpoint is not None:
-        load_weights(vit, read_state_dict(checkpoint), checkpoint)
-    else:
-        load_weights(vit, downloaded_weights(name, tag), f"open_clip/{name}:{tag}")
-    return vit, (details.get("mean") or OPENAI_CLIP_MEAN, details.get("std") or OPENAI_CLIP_STD)
+    load_weights(vit, state, checkpoint or f"open_clip/{name}:{tag}")
+    return vit, statistics_of(name, tag, details, getattr(vit, "pretrained_cfg", {}))
 
 
 def tower_of_directory(model: str, checkpoint: str | None) -> tuple[VisionTransformer, Statistics]:
@@ -47,10 +45,9 @@ def tower_of_directory(model: str, checkpoint: str | None) -> tuple[VisionTransf
     name = clip.config["vision_cfg"].get("timm_model_name")
     if name is not None and not timm.is_model(str(name)):  # timm would take paths and hub names too
         raise ModelError(f"timm has no model {name!r}, which {clip.folder.url} asks for")
-    quick_gelu, source = bool(clip.config["quick_gelu"]), checkpoint or clip.source
+    quick_gelu, source = bool(clip.config["quick_gelu"] or is_openai(state)), checkpoint or clip.source
     parameters = sum(value.numel() for value in state.values() if isinstance(value, Tensor))
-    with torch.device("meta"):
-        found = too_large(_build(model, clip.config, quick_gelu), parameters)
+    found = too_large(_build(model, clip.config, quick_gelu, device="meta"), parameters)
     if found:
         raise CheckpointError(f"The weights at {source} do not fit the config of {model}", found=found)
     vit = _build(model, clip.config, quick_gelu)
@@ -96,7 +93,12 @@ def downloaded(fetch: Callable[[], T], name: str) -> T:
         ) from error
 
 
-def _build(name: str, config: dict[str, Any], quick_gelu: bool) -> VisionTransformer:
+def _build(name: str, config: dict[str, Any], quick_gelu: bool, device: str = "cpu") -> VisionTransformer:
+    with torch.device(device):
+        return _image_tower(name, config, quick_gelu)
+
+
+def _image_tower(name: str, config: dict[str, Any], quick_gelu: bool) -> VisionTransformer:
     """The image tower of an open_clip config as a timm ViT, its projection as the head."""
     vision = config["vision_cfg"]
     if vision.get("timm_model_name"):

@@ -18,8 +18,9 @@ from phreg.config import TeacherConfig
 from phreg.errors import ModelError
 from phreg.fingerprint import digest_weights
 from phreg.models.backbone import Backbone, check_divides, is_clip_like, square_patch
+from phreg.models.clip_details import Statistics, check_timm_gelu
 from phreg.models.clip_directory import BUNDLED, PREFIX, is_clip_directory
-from phreg.models.clip_tower import Statistics, downloaded, tower_by_name, tower_of_directory
+from phreg.models.clip_tower import downloaded, tower_by_name, tower_of_directory
 from phreg.models.head import head_of_tag, settle_head
 from phreg.models.hub import read_hub_folder
 from phreg.models.position import resample_grid
@@ -147,10 +148,12 @@ def _from_timm(name: str, checkpoint: str | None, head: Head | None) -> VisionTr
         kind = type(timm.create_model(name, pretrained=False))
     if not issubclass(kind, VisionTransformer):
         raise ModelError(f"timm's {name} is no plain ViT", "a VisionTransformer", kind.__name__)
-    vit: Any = downloaded(lambda: timm.create_model(name, pretrained=checkpoint is None), f"timm/{name}")
-    if checkpoint is not None:
+    state = read_state_dict(checkpoint) if checkpoint is not None else None
+    check_timm_gelu(name, state)
+    vit: Any = downloaded(lambda: timm.create_model(name, pretrained=state is None), f"timm/{name}")
+    if state is not None:
         head = head or head_of_tag(name.partition(".")[2])
-        load_weights(vit, read_state_dict(checkpoint), checkpoint, head)
+        load_weights(vit, state, str(checkpoint), head)
     settle_head(vit, head, f"timm/{name}")
     tower: VisionTransformer = vit
     return tower
@@ -158,6 +161,8 @@ def _from_timm(name: str, checkpoint: str | None, head: Head | None) -> VisionTr
 
 def _from_directory(path: str, checkpoint: str | None, head: Head | None) -> VisionTransformer:
     vit, state, config = read_hub_folder(path, read_state_dict(checkpoint) if checkpoint else None)
+    if "act_layer" not in config.model_args:
+        check_timm_gelu(f"{config.architecture}.{config.tag}", state)
     load_weights(vit, state, checkpoint or path, head or head_of_tag(config.tag))
     settle_head(vit, head, path, sure=config.is_ours and checkpoint is None)
     return vit

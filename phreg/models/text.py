@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from phreg.errors import CheckpointError, ModelError
 from phreg.fingerprint import digest_json, digest_weights
+from phreg.models.clip_details import OPENAI_ENTRIES, is_openai, wants_quick_gelu
 from phreg.models.clip_directory import is_clip_directory, read_clip_directory
 from phreg.models.clip_tower import downloaded, downloaded_weights, open_clip_model
 from phreg.models.weight_files import check_values, read_state_dict
@@ -19,7 +20,7 @@ from phreg.progress import tell
 TEXTS_PER_FORWARD = 256
 _NO_IMAGES = {"layers": 1, "width": 64, "image_size": 32, "patch_size": 32}  # a tower that is dropped at once
 _NOT_TEXT = ("visual.", "logit_scale", "logit_bias")
-_NO_WEIGHTS = ("attn_mask", "input_resolution", "context_length", "vocab_size")  # in OpenAI's own files
+_NO_WEIGHTS = ("attn_mask", *OPENAI_ENTRIES)
 _TOKENIZER_OPTIONS = {"clean", "reduction_mask"}  # the others name files
 
 Tokenizer = Callable[[list[str]], Tensor]
@@ -76,7 +77,8 @@ def load_text(model: str, checkpoint: str | None = None) -> TextTower:
         clip = read_clip_directory(model)
         state = read_state_dict(checkpoint) if checkpoint else clip.weights()
         tokenizer = _own_tokenizer(clip.config["text_cfg"], model)
-        return _tower(clip.config, state, tokenizer, checkpoint or clip.source)
+        config = clip.config | {"quick_gelu": clip.config["quick_gelu"] or is_openai(state)}
+        return _tower(config, state, tokenizer, checkpoint or clip.source)
     if not model.startswith("open_clip/"):
         raise ModelError(
             f"The model {model!r} has no text tower",
@@ -84,9 +86,9 @@ def load_text(model: str, checkpoint: str | None = None) -> TextTower:
             remedy="give the CLIP that its features belong to as the text model",
         )
     name, tag, config, details = open_clip_model(model.removeprefix("open_clip/"), checkpoint)
-    config["quick_gelu"] = bool(config.get("quick_gelu") or details.get("quick_gelu"))
     _check_own_tower(config, model)
     state = read_state_dict(checkpoint) if checkpoint else downloaded_weights(name, tag)
+    config["quick_gelu"] = wants_quick_gelu(name, tag, config, details, state)
     tokenizer = downloaded(lambda: open_clip.get_tokenizer(name), f"the tokenizer of {model}")
     return _tower(config, state, tokenizer, checkpoint or model)
 
