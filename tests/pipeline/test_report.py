@@ -7,7 +7,7 @@ import pytest
 from phreg.distill.result import StudentReport
 from phreg.distill.skipped import SkippedStep, SkippedSteps
 from phreg.pipeline.methods import Labelled, Method
-from phreg.pipeline.report import RunReport, markdown_table, reuse_lines, table
+from phreg.pipeline.report import RunReport, reuse_lines, table
 
 
 def lines(skipped: SkippedSteps, reused: bool) -> list[str]:
@@ -52,8 +52,3 @@ def test_figures_stay_under_their_headings_where_labels_failed() -> None:
     assert [shown[name]["voc mIoU ↑"] for name in ("teacher", "a", "b")] == ["40", "", ""]
     assert [shown[name]["nyu RMSE ↓"] for name in ("teacher", "a", "b")] == ["0.5", "", "0.25"]
     assert [shown[name]["city mIoU ↑"] for name in ("teacher", "a", "b")] == ["", "", "30"]
-
-
-def test_cells_are_read_by_their_heading() -> None:
-    rows = [{"model": "a", "version": "1"}, {"version": "2", "model": "b"}]
-    assert markdown_table(rows).splitlines()[2:] == ["| a | 1 |", "| b | 2 |"]
