@@ -13,7 +13,7 @@ import time
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from phreg.denoise import denoise, placement_indices
+from phreg.denoising import denoise, placement_indices
 from phreg.models import Backbone
 from phreg.views import Views
 

@@ -28,7 +28,7 @@ from open_clip.transformer import PatchDropout
 from safetensors.torch import save_file
 from torch import Tensor
 
-from phreg.denoise import denoise
+from phreg.denoising import denoise
 from phreg.models import Backbone, load_backbone
 from phreg.scores import ConfusionMatrix
 from phreg.seeding import derive_rng

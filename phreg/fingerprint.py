@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def digest_bytes(data: bytes) -> str:
@@ -24,8 +24,10 @@ def digest_json(value: Any) -> str:
     return digest_bytes(canonical_json(value))
 
 
-def digest_weights(state_dict: Mapping[str, Tensor]) -> str:
+def digest_weights(state_dict: "Mapping[str, Tensor]") -> str:
     """Digest of names, dtypes, shapes and values, whatever the order and device of the tensors."""
+    import torch  # plain data needs none, nor the second that it takes
+
     digest = hashlib.sha256()
     for name in sorted(state_dict):
         tensor = state_dict[name].detach().cpu().contiguous()

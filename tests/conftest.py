@@ -18,7 +18,7 @@ _CHECKED = [
     "phreg.cache.encodings",
     "phreg.data.crops",
     "phreg.datasets",
-    "phreg.denoise",
+    "phreg.denoising",
     "phreg.distill.loss",
     "phreg.distill.samples",
     "phreg.distill.step",

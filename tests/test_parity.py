@@ -11,7 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 import phreg
-from phreg.denoise import placement_indices, view_features
+from phreg.denoising import placement_indices, view_features
 from phreg.models import Backbone
 from phreg.models.read_outs import neighbour_bias
 from phreg.views import Views

@@ -124,10 +124,11 @@ def _name_damaged(digest: str, error: Exception) -> bool:
 
 def verify(options: argparse.Namespace) -> int:
     from phreg.errors import ConfigError, SpecMismatchError
-    from phreg.pipeline.verify import verify_store
 
     if options.samples and not options.config:
         raise ConfigError("--samples needs --config", "the config whose teacher recomputes the targets")
+    from phreg.pipeline.verify import verify_store
+
     cache = _open(options)
     sound = True
     for digest in options.spec or cache.digests():

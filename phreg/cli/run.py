@@ -87,9 +87,10 @@ def show_report(report: Any, path: str, overrides: list[str]) -> None:
 
 def plan(options: argparse.Namespace) -> int:
     from phreg.config import load_config
+
+    config = load_config(options.config, options.overrides)  # its mistakes are told at once, without torch
     from phreg.pipeline.plan import make_plan
 
-    config = load_config(options.config, options.overrides)
     with showing("planning"):
         plan = make_plan(config, partial(tell, "counting", things="shards"))
     rows = [

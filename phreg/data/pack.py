@@ -16,8 +16,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import webdataset
-
 from phreg.data.pack_record import PackedShard, another_set, check_source, read_records, shard_stem
 from phreg.data.pack_source import SourceImage, list_images, printable, read_image
 from phreg.data.urls import shard_name
@@ -191,6 +189,8 @@ class _Packer:
 
 def _tar(images: Sequence[SourceImage]) -> bytes:
     """The same bytes for the same images: no times, no owners."""
+    import webdataset  # which takes torch's second: a path that holds no images is told without
+
     buffer = io.BytesIO()
     with webdataset.TarWriter(
         buffer, user="", group="", mtime=0, encoder=False, compress=False, format=tarfile.USTAR_FORMAT

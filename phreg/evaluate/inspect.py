@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from phreg.data import center_box, cut, decode_image
-from phreg.denoise import denoise
+from phreg.denoising import denoise
 from phreg.errors import ConfigError, DataError, ModelError, NonFiniteError, SampleError, StorageError
 from phreg.evaluate.evaluator import Measurements, join, measurements
 from phreg.evaluate.figures import Inspected, draw_inspection

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from phreg.denoise import check_finite, view_features
+from phreg.denoising import check_finite, view_features
 from phreg.models import Backbone
 from phreg.views import Views
 

@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from phreg.cache import TargetSpec
-from phreg.denoise import denoise
+from phreg.denoising import denoise
 from phreg.generate.crops import Crop
 from phreg.models import Backbone
 from phreg.progress import tell

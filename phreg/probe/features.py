@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Float16, UInt8
 from torch import Tensor
 
-from phreg.denoise import denoise
+from phreg.denoising import denoise
 from phreg.fingerprint import digest_bytes, digest_json
 from phreg.models import Backbone
 from phreg.sealed import read_sealed_tensors, seal_tensors

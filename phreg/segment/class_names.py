@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 (torch's own idiom)
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from phreg.denoise import check_finite
+from phreg.denoising import check_finite
 from phreg.errors import ConfigError
 from phreg.fingerprint import digest_json
 from phreg.models.text import TextTower

@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812 (torch's own idiom)
 from jaxtyping import Float
 from torch import Tensor
 
-from phreg.denoise import check_finite, denoise
+from phreg.denoising import check_finite, denoise
 from phreg.models import Backbone
 from phreg.views import sample_views
 

@@ -7,7 +7,7 @@ import torch
 
 from phreg.cache import EncodedFeatures, TargetRows, TargetSpec, TargetStore, TeacherIdentity
 from phreg.data import CropRule, cut, decode_image, read_shard, shard_name
-from phreg.denoise import denoise
+from phreg.denoising import denoise
 from phreg.models import Backbone, load_backbone
 from phreg.storage import Folder
 from phreg.types import Box, Quarantined

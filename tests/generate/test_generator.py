@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from phreg.data import read_shard
-from phreg.denoise import denoise
+from phreg.denoising import denoise
 from phreg.errors import ConfigError, ContentMismatchError, ObjectNotFoundError, ShardError, SpecMismatchError
 from phreg.generate import TargetGenerator, compute_targets, crops_of
 from phreg.models import load_backbone, load_teacher

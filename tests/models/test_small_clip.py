@@ -6,7 +6,7 @@ from importlib.resources import files
 import numpy as np
 import torch
 
-from phreg.denoise import denoise
+from phreg.denoising import denoise
 from phreg.models import load_backbone, load_text
 from phreg.scores import ConfusionMatrix
 from phreg.segment import Segmenter, class_embeddings

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from phreg.datasets.base import LabelledImage
-from phreg.denoise import denoise
+from phreg.denoising import denoise
 from phreg.errors import DataError, ModelError
 from phreg.models import Backbone, load_backbone
 from phreg.probe import ProbeData, extract_features

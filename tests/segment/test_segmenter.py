@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phreg.denoise import denoise
+from phreg.denoising import denoise
 from phreg.errors import ConfigError, ModelError, NonFiniteError, SampleError
 from phreg.label_config import SegmentationConfig
 from phreg.models import load_backbone

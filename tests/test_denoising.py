@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phreg.denoise import denoise, placement_indices, source_indices, view_features
+from phreg.denoising import denoise, placement_indices, source_indices, view_features
 from phreg.errors import ConfigError, ModelError, NonFiniteError
 from phreg.models import Backbone, load_backbone
 from phreg.views import Views, sample_views, stack_views
