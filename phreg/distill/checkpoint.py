@@ -42,9 +42,9 @@ def write_checkpoint(folder: Folder, checkpoint: Checkpoint) -> None:
     buffer = io.BytesIO()
     torch.save(dict(vars(checkpoint)), buffer)
     body = buffer.getvalue()
-    folder.write(_path(checkpoint.step), _HEADER + digest_bytes(body).encode() + b"\n" + body)
+    folder.write(checkpoint_path(checkpoint.step), _HEADER + digest_bytes(body).encode() + b"\n" + body)
     for step in checkpoint_steps(folder)[KEPT:]:
-        folder.remove(_path(step))
+        folder.remove(checkpoint_path(step))
 
 
 def checkpoint_steps(folder: Folder) -> list[int]:
@@ -55,11 +55,11 @@ def checkpoint_steps(folder: Folder) -> list[int]:
 
 def read_checkpoint(folder: Folder, step: int) -> Checkpoint:
     """Raises `TrainingError` for a damaged one or one of another version, `ObjectNotFoundError` for none."""
-    header, _, body = folder.read(_path(step)).partition(b"\n")
+    header, _, body = folder.read(checkpoint_path(step)).partition(b"\n")
     expected = header.removeprefix(_HEADER).decode(errors="replace")
     if not header.startswith(_HEADER) or digest_bytes(body) != expected:
         raise _unusable(
-            f"{folder.url_of(_path(step))} is damaged",
+            f"{folder.url_of(checkpoint_path(step))} is damaged",
             f"content with SHA-256 {expected[:64]}",
             f"{digest_bytes(body)} ({len(body)} bytes)",
         )
@@ -67,7 +67,7 @@ def read_checkpoint(folder: Folder, step: int) -> Checkpoint:
         return Checkpoint(**torch.load(io.BytesIO(body), map_location="cpu", weights_only=True))
     except Exception as error:  # PyTorch, and unpickling, raise nearly anything
         raise _unusable(
-            f"{folder.url_of(_path(step))} cannot be read",
+            f"{folder.url_of(checkpoint_path(step))} cannot be read",
             "what this phreg and this PyTorch write",
             f"{type(error).__name__}: {error}"[:200],
         ) from None
@@ -91,5 +91,5 @@ def latest_checkpoint(folder: Folder) -> Checkpoint | None:
     return None
 
 
-def _path(step: int) -> str:
+def checkpoint_path(step: int) -> str:
     return f"checkpoints/step-{step:09d}.ckpt"

@@ -1,20 +1,36 @@
 """What changes in training: the unlocked parameters, the optimiser, the step, the curve, what was skipped."""
 
 import contextlib
+import logging
 import math
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from phreg.config import StudentConfig
-from phreg.distill.checkpoint import Checkpoint, latest_checkpoint, read_checkpoint, write_checkpoint
+from phreg.distill.checkpoint import (
+    Checkpoint,
+    checkpoint_path,
+    checkpoint_steps,
+    latest_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
 from phreg.distill.curve import CurvePoint, curve_from_jsonl, curve_to_jsonl
 from phreg.distill.skipped import NONE_SKIPPED, REMEDY, SkippedSteps
 from phreg.distill.workers import Workers
 from phreg.errors import ObjectNotFoundError, TrainingError
 from phreg.models import Student
+from phreg.progress import tell
 from phreg.storage import Folder
+
+LOOKS = 5
+PAUSE_S = 3.0  # folders that several nodes mount may show what one of them wrote a few seconds later
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -82,7 +98,11 @@ class TrainingState:
 
 
 def _common_checkpoint(folder: Folder, workers: Workers) -> Checkpoint | None:
-    """The same for all workers. One that another run removes before all have read it is chosen anew."""
+    """The same for all workers. One that another run removes before all have read it is chosen anew.
+
+    Raises `TrainingError`, on all workers alike, if some do not see what the first does, `LOOKS` times.
+    """
+    unseen = 0
     while True:
         checkpoint = latest_checkpoint(folder) if workers.leads else None
         step = workers.broadcast(checkpoint.step if checkpoint else -1)
@@ -91,5 +111,28 @@ def _common_checkpoint(folder: Folder, workers: Workers) -> Checkpoint | None:
         if not workers.leads:
             with contextlib.suppress(ObjectNotFoundError):
                 checkpoint = read_checkpoint(folder, step)
-        if workers.all(checkpoint is not None):
+        blind = workers.gather([] if checkpoint is not None else [workers.name])
+        if not blind:
             return checkpoint
+        unseen += workers.broadcast(workers.leads and step in checkpoint_steps(folder))
+        if unseen == LOOKS:
+            leader = workers.gather([workers.name])[0]
+            raise _not_seen(folder.url_of(checkpoint_path(step)), leader, blind)
+        _wait(f"the checkpoint of step {step} is not seen by {', '.join(blind)}: looking again", workers)
+
+
+def _wait(why: str, workers: Workers) -> None:
+    tell(why)
+    if workers.leads:
+        logger.warning("%s in %g s", why, PAUSE_S)
+    time.sleep(PAUSE_S)
+
+
+def _not_seen(url: str, leader: str, blind: Sequence[str]) -> TrainingError:
+    return TrainingError(
+        f"Training cannot go on from the checkpoint {url}: not all workers see it",
+        expected=f"an output folder that all nodes share: {leader} sees the checkpoint",
+        found=f"after {LOOKS} looks, {PAUSE_S:g} s apart, nothing there for {', '.join(blind)}",
+        remedy="set `output` to object storage (s3://...) or to a folder that is mounted on all nodes at "
+        "the same path, or let all workers run on one node",
+    )

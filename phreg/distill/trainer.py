@@ -4,6 +4,7 @@ Left out on purpose: augmentation (a cached target belongs to its crop), dropout
 eval mode), and DistributedDataParallel (`step.py` says why).
 """
 
+import json
 import logging
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from phreg.distill.batches import BatchPlan
 from phreg.distill.curve import CurvePoint, last_point
 from phreg.distill.job import StudentJob
 from phreg.distill.progress import OnProgress, Pace
-from phreg.distill.result import CURVE_SO_FAR, RESULT, StudentReport, finished_report, publish
+from phreg.distill.result import CURVE_SO_FAR, StudentReport, finished_report, publish
 from phreg.distill.samples import Batch, Samples, open_samples
 from phreg.distill.schedule import learning_rate
 from phreg.distill.skipped import SkippedStep
@@ -23,7 +24,6 @@ from phreg.distill.stream import train_batches
 from phreg.distill.student import build_student
 from phreg.distill.validation import validate
 from phreg.distill.workers import Workers
-from phreg.errors import StorageError
 from phreg.models import hub_files
 from phreg.progress import tell
 from phreg.storage import Folder
@@ -47,9 +47,9 @@ def train_student(
     finite.
     """
     workers = workers or Workers()
-    finished = finished_report(job, output) if workers.leads else None
-    if workers.broadcast(finished is not None):  # one alone would wait for the others
-        return finished or _finished_by_another(job, output)
+    finished = _finished(job, output, workers)
+    if finished is not None:
+        return finished
     tell("preparing the training")
     run = _Run.prepare(job, output, workers)
     tell("looking for a checkpoint to go on from")
@@ -59,15 +59,11 @@ def train_student(
     return finished_report(job, output) or run.finish()  # on a GPU another run's last bits may differ
 
 
-def _finished_by_another(job: StudentJob, output: Folder) -> StudentReport:
-    report = finished_report(job, output)
-    if report is None:
-        raise StorageError(
-            f"The result of the student {job.student.name} is gone again",
-            expected=job.folder(output).url_of(RESULT),
-            remedy="run the same command again",
-        )
-    return report
+def _finished(job: StudentJob, output: Folder, workers: Workers) -> StudentReport | None:
+    """As the first worker finds it, told to all: one that saw something else would wait for the others."""
+    found = finished_report(job, output) if workers.leads else None
+    told = workers.gather([] if found is None else [json.dumps(found.to_plain())])
+    return StudentReport.from_plain(json.loads(told[0]), job.folder(output).url) if told else None
 
 
 @dataclass(frozen=True)

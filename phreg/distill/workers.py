@@ -1,6 +1,7 @@
 """The workers of one training run, and the little they tell each other."""
 
 import json
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,11 @@ class Workers:
     def leads(self) -> bool:
         """Whether this is the worker that writes."""
         return self.rank == 0
+
+    @property
+    def name(self) -> str:
+        """For people: `worker 1 of 4 on node-b`."""
+        return f"worker {self.rank + 1} of {self.world} on {platform.node()}"
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over workers, in place; the same bits on all of them, run after run."""

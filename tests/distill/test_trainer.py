@@ -2,11 +2,13 @@
 
 import dataclasses
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed, multiprocessing
 
 from phreg.distill.checkpoint import checkpoint_steps
 from phreg.distill.curve import curve_from_jsonl
@@ -14,6 +16,7 @@ from phreg.distill.job import StudentJob
 from phreg.distill.progress import StudentProgress
 from phreg.distill.result import StudentReport, finished_report
 from phreg.distill.trainer import train_student
+from phreg.distill.workers import Workers
 from phreg.errors import TrainingError
 from phreg.models import load_backbone, load_student
 from phreg.storage import Folder
@@ -98,6 +101,21 @@ def test_a_finished_student_is_reused_under_any_name(job: StudentJob, undisturbe
     renamed = dataclasses.replace(job, student=job.student.model_copy(update={"name": "b"}))
     report = train_student(renamed, undisturbed, on_progress=never)
     assert (report.reused, report.name) == (True, "b")
+
+
+def _reuse(rank: int, folder: str, job: StudentJob) -> None:
+    distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
+    report = train_student(job, Folder(f"{folder}/disk-{rank}"), Workers(rank, 2))
+    assert (report.reused, report.digest) == (True, job.digest)
+    distributed.destroy_process_group()
+
+
+def test_a_student_that_the_first_worker_finds_finished_is_so_for_all(
+    job: StudentJob, undisturbed: Folder, tmp_path: Path
+) -> None:
+    """Also for one that does not see it: its disk is another, or a third run has begun anew since."""
+    shutil.copytree(undisturbed.url.removeprefix("file://"), tmp_path / "disk-0")
+    multiprocessing.spawn(_reuse, (str(tmp_path), job), nprocs=2)
 
 
 @pytest.mark.parametrize("lost", ["model/model.safetensors", "curve.jsonl", "result.json"])
