@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from phreg.errors import ConfigError, NonFiniteError
-from phreg.models.backbone import Backbone
+from phreg.models.backbone import Backbone, Watch
 from phreg.views import Views
 
 Grid = tuple[int, int]
@@ -55,19 +55,19 @@ def denoise(
 
 
 def view_features(
-    backbone: Backbone, images: Float[Tensor, "B 3 H W"], views: Views
+    backbone: Backbone, images: Float[Tensor, "B 3 H W"], views: Views, watch: Watch | None = None
 ) -> tuple[Float[Tensor, "B n P C"], Bool[Tensor, "B n P"]]:
     """Features of every view in float32, put back on the crop's grid, and which patches each view saw.
 
-    Where a view did not see a patch, its features are 0. One forward pass of B n inputs. Raises
-    `NonFiniteError`.
+    Where a view did not see a patch, its features are 0. One forward pass of B n inputs, view by view;
+    `watch` is shown their tokens, block by block, where they stand in the views. Raises `NonFiniteError`.
     """
     views = views.for_batch(len(images))
     grid = backbone.grid_of(images)
     source = torch.from_numpy(source_indices(views, grid)).to(images.device)
     place = torch.from_numpy(placement_indices(views, grid)).to(images.device)
     tokens = _shifted_tokens(backbone, images, source)
-    features = backbone.features(tokens).float().unflatten(0, source.shape[:2])
+    features = backbone.features(tokens, watch).float().unflatten(0, source.shape[:2])
     check_finite(features, "features of the views")
     seen = place >= 0
     placed = features.gather(2, place.clamp(min=0)[..., None].expand(-1, -1, -1, features.shape[-1]))

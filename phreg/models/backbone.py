@@ -4,8 +4,8 @@ Shapes: B batch, H W pixels, h w patches, P = h w, D width of the network, C wid
 (D, or the width of CLIP's projection).
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy.typing as npt
 import torch
@@ -22,18 +22,12 @@ from phreg.models.position import resample_grid
 from phreg.models.read_outs import check_read_out, run_last_block
 from phreg.progress import tell
 
+Watch = Callable[[Float[Tensor, "B P D"]], None]
+
 
 def is_clip_like(vit: VisionTransformer) -> bool:
     """CLIP's image towers normalise before the first block, as few other ViTs do."""
     return not isinstance(vit.norm_pre, nn.Identity)
-
-
-class Trace(NamedTuple):
-    """What a network makes of images, block by block: patch tokens after each block, before the final norm,
-    and the features that `Backbone.forward` gives."""
-
-    blocks: list[Float[Tensor, "B D h w"]]
-    features: Float[Tensor, "B C h w"]
 
 
 class Backbone(nn.Module):
@@ -121,34 +115,25 @@ class Backbone(nn.Module):
         out: Tensor = patch_embed.norm(F.linear(pixels, kernel, patch_embed.proj.bias))
         return out
 
-    def features(self, tokens: Float[Tensor, "B h w D"]) -> Float[Tensor, "B P C"]:
-        """Dense features of patch tokens as `embed` gives them, row-major."""
+    def features(
+        self, tokens: Float[Tensor, "B h w D"], watch: Watch | None = None
+    ) -> Float[Tensor, "B P C"]:
+        """Dense features of patch tokens as `embed` gives them, row-major.
+
+        `watch` is shown the patch tokens [B, P, D] as each block leaves them, before the final norm; the last
+        block is the one under `read_out`.
+        """
         vit, grid = self.vit, (tokens.shape[1], tokens.shape[2])
         x = vit.norm_pre(self._sequence(tokens))
-        x = vit.blocks[:-1](x)
-        return self._finish(run_last_block(vit.blocks[-1], x, self.read_out, grid))
-
-    def trace(self, images: Float[Tensor, "B 3 H W"]) -> Trace:
-        """As `forward`, and the patch tokens on the way, in one pass.
-
-        The blocks are the network's own: a read-out changes the features, not what `Trace.blocks` holds.
-        """
-        vit, tokens = self.vit, self.embed(images)
-        grid = (tokens.shape[1], tokens.shape[2])
-        x = vit.norm_pre(self._sequence(tokens))
-        passed = [x]
-        for block in vit.blocks:
-            passed.append(block(passed[-1]))
-        own = self.read_out == "standard"
-        last = passed[-1] if own else run_last_block(vit.blocks[-1], passed[-2], self.read_out, grid)
-        features = self._finish(last).transpose(1, 2).unflatten(2, grid)
-        patches = (x[:, vit.num_prefix_tokens :] for x in passed[1:])
-        return Trace([x.transpose(1, 2).unflatten(2, grid) for x in patches], features)
-
-    def _finish(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B P C"]:
-        """Patches as the last block leaves them, normed, and projected where the features are."""
-        vit = self.vit
-        x = vit.fc_norm(vit.norm(x[:, vit.num_prefix_tokens :]))  # one of the two is an identity
+        blocks: Any = vit.blocks
+        for block in blocks[:-1]:
+            x = block(x)
+            if watch is not None:
+                watch(x[:, vit.num_prefix_tokens :])
+        x = run_last_block(blocks[-1], x, self.read_out, grid)[:, vit.num_prefix_tokens :]
+        if watch is not None:
+            watch(x)
+        x = vit.fc_norm(vit.norm(x))  # one of the two is an identity
         return vit.head(x) if self.projects else x
 
     def _sequence(self, tokens: Float[Tensor, "B h w D"]) -> Float[Tensor, "B N D"]:

@@ -1,4 +1,4 @@
-"""What a network makes of images on the way: equal to plain timm's, and its features those of `forward`."""
+"""What a network makes of images on the way to its features."""
 
 import pytest
 import torch
@@ -9,37 +9,36 @@ from phreg.section import ReadOut
 from tests.helpers import tiny_clip, tiny_dinov2
 
 
+def watched(backbone: Backbone, height: int = 64, width: int = 64) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Patch tokens after each block, and features, of two random images."""
+    images = random_images(height, width)
+    blocks: list[torch.Tensor] = []
+    with torch.no_grad():
+        features = backbone.features(backbone.embed(images), blocks.append)
+    assert torch.equal(features, backbone(images).flatten(2).transpose(1, 2)), "watching changes nothing"
+    return blocks, features
+
+
 def random_images(height: int = 64, width: int = 64) -> torch.Tensor:
     return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("vit", [tiny_dinov2(), tiny_clip(), tiny_dinov2(reg_tokens=3)])
-def test_a_trace_has_the_patch_tokens_that_timm_has_after_each_block(vit: VisionTransformer) -> None:
-    backbone, images = load_backbone(vit), random_images()
-    with torch.no_grad():
-        trace = backbone.trace(images)
-        expected = vit.get_intermediate_layers(images, n=2, reshape=True)
-        torch.testing.assert_close(trace.features, backbone(images), rtol=0, atol=0)
-    assert len(trace.blocks) == 2
-    for found, wanted in zip(trace.blocks, expected, strict=True):
+def test_the_patch_tokens_after_each_block_are_those_of_timm(vit: VisionTransformer) -> None:
+    blocks, _ = watched(load_backbone(vit))
+    expected = vit.get_intermediate_layers(random_images(), n=2)
+    assert len(blocks) == 2
+    for found, wanted in zip(blocks, expected, strict=True):
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("read_out", ["standard", "value", "naclip"])
-def test_a_read_out_changes_the_features_of_a_trace_and_not_its_blocks(read_out: ReadOut) -> None:
-    plain, other = (load_backbone(tiny_clip(), read_out=r) for r in ("standard", read_out))
-    images = random_images(48, 80)
+def test_what_was_watched_last_becomes_the_features(read_out: ReadOut) -> None:
+    backbone = load_backbone(tiny_clip(), read_out=read_out)
+    blocks, features = watched(backbone, 48, 80)
+    assert [block.shape for block in blocks] == [(2, 60, 32)] * 2
     with torch.no_grad():
-        trace = other.trace(images)
-        assert torch.equal(trace.features, other(images))
-        assert all(map(torch.equal, trace.blocks, plain.trace(images).blocks))
-    assert trace.blocks[0].shape == (2, 32, 6, 10)
-
-
-def test_the_final_norm_of_the_last_block_gives_the_features() -> None:
-    backbone: Backbone = load_backbone(tiny_clip())
-    with torch.no_grad():
-        trace = backbone.trace(random_images())
-        last = trace.blocks[-1].flatten(2).transpose(1, 2)
-        features = backbone.vit.head(backbone.vit.norm(last)).transpose(1, 2)
-    torch.testing.assert_close(trace.features.flatten(2), features, rtol=0, atol=1e-6)
+        torch.testing.assert_close(backbone.vit.head(backbone.vit.norm(blocks[-1])), features)
+    standard, _ = watched(load_backbone(tiny_clip()), 48, 80)
+    assert torch.equal(blocks[0], standard[0])
+    assert torch.equal(blocks[1], standard[1]) == (read_out == "standard")
