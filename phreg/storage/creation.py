@@ -18,9 +18,10 @@ from typing import Any
 from fsspec.asyn import AsyncFileSystem
 from fsspec.spec import AbstractFileSystem
 
+from phreg.storage.answer import store_code
 from phreg.storage.file_systems import guard, is_local
 from phreg.storage.local import TEMPORARY_PREFIX
-from phreg.storage.messages import shown, store_code
+from phreg.storage.messages import shown
 
 MARKER = f"{TEMPORARY_PREFIX}create"  # listings leave it out
 ATTEMPTS = 6  # a store may answer 409, "try again", while another writer's put is under way

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from phreg.errors import ObjectNotFoundError, StorageError
+from phreg.storage.answer import store_code
 from phreg.storage.creation import ATTEMPTS, MARKER, Creation, create_object, creation
 from phreg.storage.file_systems import absolute_url, guard, is_local, open_fs, read_object
 from phreg.storage.local import TEMPORARY_PREFIX, link, temporary_file
-from phreg.storage.messages import explained, shown, store_code
+from phreg.storage.messages import explained, shown
 
 
 @dataclass(frozen=True)

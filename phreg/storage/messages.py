@@ -1,7 +1,6 @@
 """What went wrong in a store, in our words, without credentials."""
 
 import contextlib
-import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,15 +8,18 @@ from typing import Any
 
 import fsspec.config
 
-from phreg.errors import AccessDeniedError, ObjectNotFoundError, PhregError, StorageError, hide_credentials
+from phreg.errors import (
+    AccessDeniedError,
+    ObjectNotFoundError,
+    PermanentStorageError,
+    PhregError,
+    StorageError,
+    hide_credentials,
+)
+from phreg.storage.advice import advice, is_path
+from phreg.storage.answer import http_status, store_code
 
 _SECRET = re.compile(r"SECRET|TOKEN|PASSWORD|KEY(_ID)?$", re.IGNORECASE)
-
-
-def store_code(error: BaseException) -> str:
-    """The error code that an S3 server gave (s3fs keeps its answer as the cause), or nothing."""
-    response: Any = getattr(error.__cause__, "response", None) or getattr(error, "response", None)
-    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
 @contextlib.contextmanager
@@ -35,8 +37,10 @@ def explained(action: str, url: str, options: Mapping[str, Any] | None = None) -
             raise _not_found(error, f"Cannot {action} {shown(url)}", url) from None
         code = f" ({store_code(error)})" if store_code(error) else ""
         found = redacted(f"{type(error).__name__}{code}: {error}", options or {})[:300]
-        kind = AccessDeniedError if _is_denied(error) else StorageError
-        raise kind(f"Cannot {action} {shown(url)}", found=found, remedy=_remedy(error, url)) from None
+        remedy, lasting = advice(error, url)
+        refused = AccessDeniedError if _is_denied(error) else StorageError
+        kind = PermanentStorageError if lasting else refused
+        raise kind(f"Cannot {action} {shown(url)}", found=found, remedy=remedy) from None
 
 
 def _is_missing(error: Exception, action: str) -> bool:
@@ -48,13 +52,17 @@ def _is_missing(error: Exception, action: str) -> bool:
 def _is_denied(error: Exception) -> bool:
     """Credentials that are past their time, or none at all, are another matter."""
     local = isinstance(error, PermissionError) and error.errno is not None
-    return local or store_code(error) in ("AccessDenied", "403") or getattr(error, "status", None) == 403
+    return (
+        local
+        or store_code(error) in ("AccessDenied", "403")
+        or (not store_code(error) and http_status(error) == 403)
+    )
 
 
 def _not_found(error: Exception, problem: str, url: str) -> ObjectNotFoundError:
     if isinstance(error, IsADirectoryError):
         return ObjectNotFoundError(problem, "a file", "a folder", "give the path of a file")
-    if _is_path(url):
+    if is_path(url):
         return ObjectNotFoundError(problem, "a file there", "none, or no such folder", "check the path")
     if store_code(error) == "NoSuchBucket":
         expected, found = "a bucket of that name", "none"
@@ -63,10 +71,6 @@ def _not_found(error: Exception, problem: str, url: str) -> ObjectNotFoundError:
     server = "; also that the bucket exists and AWS_ENDPOINT_URL names its server"
     remedy = "check the URL" + server * url.startswith(("s3:", "s3a:"))
     return ObjectNotFoundError(problem, expected, found, remedy)
-
-
-def _is_path(url: str) -> bool:
-    return "://" not in url or url.startswith(("file:", "local:"))
 
 
 def shown(url: str) -> str:
@@ -101,39 +105,3 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, Iterable) and not isinstance(value, str | bytes):
         for item in value:
             yield from _strings(item)
-
-
-_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired", "InvalidToken")
-_GIVE = (
-    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with a profile of ~/.aws, then run the "
-    "same command again; on a cluster its nodes need them too"
-)
-_RENEW = (
-    "renew them in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN) or in the "
-    "profile that gives them, then run the same command again; what is committed is kept"
-)
-
-
-def _remedy(error: Exception, url: str) -> str:
-    name, code = type(error).__name__, store_code(error)
-    if code in _EXPIRED:
-        return f"the credentials are past their time: {_RENEW}"
-    if code == "RequestTimeTooSkewed":
-        return "set this machine's clock, then run the same command again"
-    if name == "NoCredentialsError":
-        return f"no credentials were found: {_GIVE}"
-    if str(error).startswith("Invalid endpoint"):
-        return "write the server's address (AWS_ENDPOINT_URL) as http://HOST:PORT or https://HOST"
-    if isinstance(error, PermissionError) or "Credential" in name or code == "400":
-        if _is_path(url):
-            return "give this user permission to read and write there, or choose another folder"
-        return (
-            f"give credentials that may do this; if they are temporary, they may be past their time: {_RENEW}"
-        )
-    if isinstance(error, ConnectionError | TimeoutError) or "Connect" in name or "Timeout" in name:
-        return "check the network and AWS_ENDPOINT_URL, then run the same command again"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "free disk space, then run the same command again"
-    if isinstance(error, NotADirectoryError):
-        return "choose another folder, or move the file that is in its way"
-    return "run the same command again; what is committed is kept"

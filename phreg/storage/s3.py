@@ -5,9 +5,14 @@ exponential backoff and jitter, and never after a refusal (403). A server that a
 after `ATTEMPTS` times `read_timeout` and the waits between: about 90 seconds. What a user gives wins: a
 folder's options, fsspec's own configuration (`FSSPEC_S3`), and AWS_RETRY_MODE and AWS_MAX_ATTEMPTS; but
 not retry_mode and max_attempts of a profile in ~/.aws/config, which ours take the place of.
+
+botocore's checksums beside the request's own (CRC32 as a trailer) are for AWS: other servers are known to
+refuse them, and are sent none unless the user asks for them (AWS_REQUEST_CHECKSUM_CALCULATION,
+AWS_RESPONSE_CHECKSUM_VALIDATION). What is stored has digests of our own.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +29,7 @@ def s3_options(options: Mapping[str, Any]) -> dict[str, Any]:
     for protocol in PROTOCOLS:
         given |= fsspec.config.conf.get(protocol, {})
     given |= options
-    config = TIMEOUTS | {"retries": _retries()} | dict(given.get("config_kwargs") or {})
+    config = TIMEOUTS | {"retries": _retries()} | _checksums(given) | dict(given.get("config_kwargs") or {})
     listings = {} if "use_listings_cache" in given else {"use_listings_cache": False}
     return listings | dict(options) | {"config_kwargs": config}
 
@@ -43,3 +48,12 @@ def _retries() -> dict[str, Any]:
         "AWS_MAX_ATTEMPTS": ("total_max_attempts", ATTEMPTS),
     }
     return dict(setting for name, setting in by_environment.items() if not os.environ.get(name))
+
+
+def _checksums(given: Mapping[str, Any]) -> dict[str, str]:
+    endpoint = given.get("endpoint_url") or (given.get("client_kwargs") or {}).get("endpoint_url")
+    endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    if not endpoint or re.search(r"[.]amazonaws[.]com([.]cn)?(:\d+)?/*$", str(endpoint)):
+        return {}
+    names = ("request_checksum_calculation", "response_checksum_validation")
+    return {name: "when_required" for name in names if not os.environ.get(f"AWS_{name.upper()}")}
