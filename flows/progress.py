@@ -10,8 +10,10 @@ from prefect import get_run_logger
 from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.runtime import flow_run, task_run
 
+from flows.artifacts import artifact_key
+from flows.progress_artifact import progress_artifact
 from phreg.live_bars import LiveBars, is_terminal
-from phreg.progress_reporter import ProgressReporter
+from phreg.progress_reporter import ProgressReporter, Show
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PROGRESS = "phreg_progress"  # marks the lines that bars stand for
@@ -42,8 +44,11 @@ def live_bars() -> Iterator[None]:
 
 
 @contextmanager
-def reporting(name: str = "", eager: bool = False) -> Iterator[None]:
-    """Logs what is told of progress inside a `with` block of a flow or a task; `name` begins each line."""
+def reporting(name: str = "", eager: bool = False, artifact: str = "") -> Iterator[None]:
+    """Logs what is told of progress inside a `with` block of a flow or a task; `name` begins each line.
+
+    `artifact`: the name of one that shows it, too.
+    """
     logger, start = get_run_logger(), f"{name}: " if name else ""
 
     def say(line: str) -> None:
@@ -51,8 +56,17 @@ def reporting(name: str = "", eager: bool = False) -> Iterator[None]:
 
     with ExitStack() as around:
         title = name or task_run.name or flow_run.name or ""
-        bar = around.enter_context(_bars.bar(title)) if _bars is not None else None
-        around.enter_context(ProgressReporter(say, eager, show=bar))
+        shows: list[Show] = []
+        if artifact:
+            shows.append(around.enter_context(progress_artifact(artifact_key(artifact))))
+        if _bars is not None:
+            shows.append(around.enter_context(_bars.bar(title)))
+
+        def show(*news: Any) -> None:
+            for each in shows:
+                each(*news)
+
+        around.enter_context(ProgressReporter(say, eager, show=show))
         yield
 
 

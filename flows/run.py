@@ -9,8 +9,10 @@ from contextlib import ExitStack, contextmanager
 
 from prefect import flow, get_run_logger
 
-from flows import artifacts, tasks
+from flows import artifacts, run_names, tasks
 from flows.progress import reporting
+from flows.run_names import tag_run
+from flows.short_errors import shorten_errors
 from flows.worker import cancellable, outlive_worker
 from phreg.config import RunConfig, StudentConfig, load_config
 from phreg.distill.result import StudentReport
@@ -26,11 +28,14 @@ from phreg.progress_reporter import clock
 
 Overrides = list[str]
 
+shorten_errors()
 
-@flow(name="phreg-run", validate_parameters=True)
+
+@flow(name="phreg-run", flow_run_name=run_names.run_name, validate_parameters=True)
 def run(config: str, overrides: Overrides | None = None) -> RunReport:
     """Images to registered students."""
     settings = load_config(config, overrides or [])
+    tag_run(settings.name)
     prepared = tasks.prepare_run(settings, registers=True)
     with at_work(settings):
         made = make_all_targets(settings, prepared)
@@ -43,19 +48,21 @@ def run(config: str, overrides: Overrides | None = None) -> RunReport:
     return report
 
 
-@flow(name="phreg-targets", validate_parameters=True)
+@flow(name="phreg-targets", flow_run_name=run_names.targets_name, validate_parameters=True)
 def targets(config: str, overrides: Overrides | None = None) -> dict[str, TargetsReport]:
     """Only the targets: fills the cache that students are distilled from."""
     settings = load_config(config, overrides or [])
+    tag_run(settings.name)
     prepared = tasks.prepare_run(settings)
     with at_work(settings):
         return make_all_targets(settings, prepared)
 
 
-@flow(name="phreg-distil", validate_parameters=True)
+@flow(name="phreg-distil", flow_run_name=run_names.distil_name, validate_parameters=True)
 def distil(config: str, overrides: Overrides | None = None) -> list[StudentReport]:
     """Only the students, from targets that are in the cache."""
     settings = load_config(config, overrides or [])
+    tag_run(settings.name)
     prepared = tasks.prepare_run(settings)
     with at_work(settings):
         finished, failures = distil_all(settings, prepared)
@@ -63,10 +70,11 @@ def distil(config: str, overrides: Overrides | None = None) -> list[StudentRepor
     return [report for _, report in finished]
 
 
-@flow(name="phreg-evaluate", validate_parameters=True)
+@flow(name="phreg-evaluate", flow_run_name=run_names.evaluate_name, validate_parameters=True)
 def evaluate(config: str, overrides: Overrides | None = None) -> RunReport:
     """Measure, register and judge students that are finished; one that is not is trained first."""
     settings = load_config(config, overrides or [])
+    tag_run(settings.name)
     prepared = tasks.prepare_run(settings, registers=True)
     with at_work(settings):
         finished, failures = distil_all(settings, prepared)

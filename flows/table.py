@@ -6,6 +6,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from flows import tasks
 from flows.artifacts import artifact_key
 from flows.run import at_work, distil_all, make_all_targets
+from flows.run_names import table_name, tag_run
 from phreg.config import RunConfig
 from phreg.errors import GenerationError, PhregError, hide_credentials
 from phreg.pipeline.columns import Scores
@@ -16,10 +17,11 @@ from phreg.storage import Folder
 from phreg.table_config import TableConfig, load_table
 
 
-@flow(name="phreg-table", validate_parameters=True)
+@flow(name="phreg-table", flow_run_name=table_name, validate_parameters=True)
 def table(config: str, overrides: list[str] | None = None) -> Table:
     """A table as its config describes it. What is cached, trained or measured already is used again."""
     settings = load_table(config, overrides or [])
+    tag_run(settings.name, settings.run.name)
     prepared = {seed: tasks.prepare_run(settings.seeded(seed)) for seed in settings.seeds}
     first = prepared[settings.seeds[0]]
     check_columns(settings, first)

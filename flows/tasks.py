@@ -69,7 +69,7 @@ def prepare_run(config: RunConfig, registers: bool = False) -> Prepared:
 @task(name="targets", task_run_name="targets-{name}", **_retried)
 def make_targets(config: RunConfig, prepared: Prepared, name: str) -> TargetsReport:
     logger = get_run_logger()
-    with reporting(f"targets {name}", eager=True):
+    with reporting(f"targets {name}", eager=True, artifact=f"{config.name}-targets-{name}-progress"):
         report = targets.make_targets(config, prepared, name)
     for shard in report.shards:
         if shard.damage:
@@ -80,7 +80,7 @@ def make_targets(config: RunConfig, prepared: Prepared, name: str) -> TargetsRep
 @task(name="distil", task_run_name="distil-{student.name}", **_retried)
 @_healing
 def distil(config: RunConfig, prepared: Prepared, student: StudentConfig) -> StudentReport:
-    with reporting(f"student {student.name}", eager=True):
+    with reporting(f"student {student.name}", True, artifact=f"{config.name}-{student.name}-progress"):
         return students.distil_student(config, prepared, student)
 
 

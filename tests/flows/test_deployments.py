@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from phreg.config import load_config
@@ -34,6 +36,27 @@ def test_sub_flows_run_alone_one_after_the_other(stack: Stack, tmp_path: Path) -
     config = load_config(path)
     for name in ("phreg-targets/targets", "phreg-distil/distil", "phreg-evaluate/evaluate"):
         stack.command("deployment", "run", name, "--param", f"config={path}", "--watch")
+    names = {run["name"]: set(run["tags"]) for run in asked(stack, "flow_runs")}
+    assert set(names) == {"tiny: 1 target", "tiny: 1 student", "tiny: evaluation of 1 student"}
+    assert all(tags == {"phreg", "tiny"} for tags in names.values())
+    progress = {artifact["key"]: artifact["data"] for artifact in asked(stack, "artifacts", "progress")}
+    assert progress == {"tiny-targets-denoised-progress": 100.0, "tiny-one-progress": 100.0}
     entries = Registry(Folder(config.registry_url)).entries("tiny")
     assert [entry.record.student for entry in entries] == ["one"]
     assert len(list(Path(config.cache_url).glob("*/shards/*.json"))) == 3
+
+
+def test_a_config_that_is_not_there_fails_the_run_in_a_few_words(stack: Stack, tmp_path: Path) -> None:
+    run = stack.submit("phreg-run/run", tmp_path / "absent.yaml")
+    assert stack.ended(run) == "FAILED"
+    messages = [log["message"] for log in asked(stack, "logs") if log["flow_run_id"] == run]
+    assert any("absent.yaml" in message for message in messages)
+    assert not any("Traceback" in message for message in messages)
+
+
+def asked(stack: Stack, what: str, kind: str = "") -> list[dict[str, Any]]:
+    """All of what Prefect's server has of a kind of things."""
+    wanted = {"artifacts": {"type": {"any_": [kind]}}} if kind else {}
+    answer = httpx.post(f"http://127.0.0.1:{stack.port}/api/{what}/filter", json=wanted, timeout=10)
+    found: list[dict[str, Any]] = answer.raise_for_status().json()
+    return found
