@@ -55,7 +55,7 @@ def _healing(stage: F) -> F:
     return cast(F, healed)
 
 
-@task(name="prepare", **_retried | {"retry_condition_fn": may_pass_at_the_start})
+@task(name="prepare", task_run_name="prepare", **_retried | {"retry_condition_fn": may_pass_at_the_start})
 @reported
 def prepare_run(config: RunConfig, registers: bool = False) -> Prepared:
     if registers:
@@ -84,7 +84,7 @@ def distil(config: RunConfig, prepared: Prepared, student: StudentConfig) -> Stu
         return students.distil_student(config, prepared, student)
 
 
-@task(name="evaluate-teacher", **_retried)
+@task(name="evaluate-teacher", task_run_name="evaluate-teacher", **_retried)
 @reported
 @_healing
 def evaluate_teacher(config: RunConfig, prepared: Prepared) -> Evaluation:

@@ -24,13 +24,14 @@ from phreg.segment import ClassEmbeddings, Segmenter, ViewPlan, class_embeddings
 from phreg.segment.embedding_file import EmbeddingFile, read_embedding_file
 from phreg.set_counts import SetCounts
 from phreg.storage import Folder
+from phreg.types import HIGHER_IS_BETTER
 from phreg.views import sample_views
 
 Scores = dict[str, float]
 
 SKIPPED = "skipped"
 CLASSES = "classes in mIoU"
-HIGHER_IS_BETTER = {
+LABELLED_MEASURES = {
     "mIoU": True, "pixel accuracy": True, "RMSE": False, "AbsRel": False, "delta1": True,
     "delta2": True, "delta3": True, CLASSES: True, SKIPPED: False,
 }  # fmt: skip
@@ -43,14 +44,21 @@ MAIN = ("mIoU", "RMSE")
 
 
 def is_higher_better(name: str) -> bool:
-    """Of a labelled column's measure, named "COLUMN MEASURE"."""
-    return next(higher for measure, higher in HIGHER_IS_BETTER.items() if name.endswith(f" {measure}"))
+    """Of a label-free measure, or a labelled column's, named "COLUMN MEASURE"."""
+    if name in HIGHER_IS_BETTER:
+        return HIGHER_IS_BETTER[name]
+    return next(higher for measure, higher in LABELLED_MEASURES.items() if name.endswith(f" {measure}"))
+
+
+def arrow(name: str) -> str:
+    """In which direction a measure is good."""
+    return "↑" if is_higher_better(name) else "↓"
 
 
 def in_order(scores: Scores) -> list[tuple[str, float]]:
     """A column's measures as tables have them, whether they were stored or are new; classes come last."""
-    known = [(name, scores[name]) for name in HIGHER_IS_BETTER if name in scores]
-    return known + sorted((name, value) for name, value in scores.items() if name not in HIGHER_IS_BETTER)
+    known = [(name, scores[name]) for name in LABELLED_MEASURES if name in scores]
+    return known + sorted((name, value) for name, value in scores.items() if name not in LABELLED_MEASURES)
 
 
 def is_count(name: str) -> bool:

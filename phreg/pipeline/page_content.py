@@ -7,6 +7,7 @@ from typing import Any
 from phreg.distill.curve import CurvePoint, Split, curve_from_jsonl
 from phreg.models import load_student, timm_snippet
 from phreg.page import Cell, Curve, Fact, ReportPage, Section, Table
+from phreg.pipeline.columns import arrow
 from phreg.registry import Decision, Entry
 from phreg.types import HIGHER_IS_BETTER
 
@@ -67,8 +68,7 @@ def measures_table(
     for name, (title, meaning) in MEASURES.items():
         if name not in student:
             continue
-        arrow = "↑" if HIGHER_IS_BETTER[name] else "↓"
-        head = Cell(f"{title}\u00a0{arrow}", f"{name}: {meaning}")
+        head = Cell(f"{title}\u00a0{arrow(name)}", f"{name}: {meaning}")
         better = _compares(name, teacher, as_teacher) and _better(name, student, teacher)
         rows.append((head, _number(teacher.get(name)), Cell(_number(student[name]), best=better)))
     caption = (

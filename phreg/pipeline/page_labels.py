@@ -16,6 +16,7 @@ from phreg.pipeline.assess import device_of
 from phreg.pipeline.columns import (
     Bench,
     Scores,
+    arrow,
     is_count,
     is_higher_better,
     segmenter,
@@ -72,12 +73,11 @@ def _table(scores: Mapping[str, Scores]) -> Table:
         values = [found.get(measure) for found in scores.values()]
         known = [value for value in values if value is not None]
         best = None if is_count(measure) else max(known) if is_higher_better(measure) else min(known)
-        arrow = "↑" if is_higher_better(measure) else "↓"
         digits = ".0f" if is_count(measure) else ".4g"
         cells = [
             Cell("" if v is None else f"{v:{digits}}", best=best is not None and v == best) for v in values
         ]
-        rows.append((f"{measure}\u00a0{arrow}", *cells))
+        rows.append((f"{measure}\u00a0{arrow(measure)}", *cells))
     caption = "IoU and accuracy in percent, RMSE in metres. The best of each row is bold."
     return Table("Scores", caption, ("measure", *scores), tuple(rows))
 

@@ -9,7 +9,7 @@ from phreg.evaluate import Evaluation
 from phreg.execution.targets import TargetsReport
 from phreg.models import load_student, timm_snippet
 from phreg.pipeline.assess import FIGURES, Assessment
-from phreg.pipeline.columns import MAIN, is_higher_better
+from phreg.pipeline.columns import MAIN, arrow
 from phreg.pipeline.methods import Labelled
 from phreg.pipeline.page import PageReport
 from phreg.pipeline.register import Registered
@@ -140,14 +140,12 @@ def _row(
     name: str, metrics: dict[str, float], columns: Sequence[str], labelled: Labelled | None, known: Row
 ) -> Row:
     measures = {
-        f"{_TITLES[metric]} {'↑' if higher else '↓'}": f"{metrics[metric]:.4f}" if metric in metrics else ""
-        for metric, higher in HIGHER_IS_BETTER.items()
+        f"{_TITLES[metric]} {arrow(metric)}": f"{metrics[metric]:.4f}" if metric in metrics else ""
+        for metric in HIGHER_IS_BETTER
     }
     scores = {} if labelled is None else labelled.scores.get(name, {})
     main = {
-        f"{measure} {'↑' if is_higher_better(measure) else '↓'}": f"{scores[measure]:.3g}"
-        if measure in scores
-        else ""
+        f"{measure} {arrow(measure)}": f"{scores[measure]:.3g}" if measure in scores else ""
         for measure in columns
     }
     return {"model": name} | measures | main | {"seconds": "", "cache MB": "", "version": ""} | known

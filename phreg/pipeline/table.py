@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 
 from phreg.errors import ConfigError
 from phreg.markdown import markdown_table
-from phreg.pipeline.columns import Scores, is_count, is_higher_better, shown_measures
+from phreg.pipeline.columns import Scores, arrow, is_count, is_higher_better, shown_measures
 from phreg.pipeline.prepare import Prepared
 from phreg.storage import Folder
 from phreg.table_config import TableConfig
-from phreg.types import HIGHER_IS_BETTER as LABEL_FREE_IS_BETTER
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def check_columns(table: TableConfig, prepared: Prepared) -> None:
 
 def markdown(table: Table) -> str:
     """Mean and sample standard deviation over the seeds, the best mean of each column in bold."""
-    header = ["method", *(f"{name} {_arrow(name)}" for name in table.columns)]
+    header = ["method", *(f"{name} {arrow(name)}" for name in table.columns)]
     best = {name: _best(table, name) for name in table.columns}
     rows = [
         [row, *(_cell(runs, name, best[name]) for name in table.columns)]
@@ -75,7 +74,7 @@ def as_csv(table: Table) -> str:
 def records(table: Table, arrows: bool = False) -> list[dict[str, str]]:
     """The cells as text, for a table artifact and a terminal; `arrows` in the columns' names say what is
     better."""
-    titles = {name: f"{name} {_arrow(name)}" if arrows else name for name in table.columns}
+    titles = {name: f"{name} {arrow(name)}" if arrows else name for name in table.columns}
     return [
         {"method": row} | {title: _cell(runs, name, None) for name, title in titles.items()}
         for row, runs in table.scores.items()
@@ -113,12 +112,4 @@ def _best(table: Table, name: str) -> float | None:
     means = [statistics.fmean(v) for runs in table.scores.values() if (v := _values(runs, name))]
     if not means or is_count(name):
         return None
-    return max(means) if _is_higher_better(name) else min(means)
-
-
-def _arrow(name: str) -> str:
-    return "↑" if _is_higher_better(name) else "↓"
-
-
-def _is_higher_better(name: str) -> bool:
-    return LABEL_FREE_IS_BETTER[name] if name in LABEL_FREE_IS_BETTER else is_higher_better(name)
+    return max(means) if is_higher_better(name) else min(means)
