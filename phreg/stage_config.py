@@ -47,6 +47,9 @@ class TeacherConfig(Section):
         "`open_clip-dir:PATH` (open_clip's) or `phreg/small-clip`"
     )
     checkpoint: Place | None = Field(None, description="fsspec URL of weights, for networks without internet")
+    checkpoint_key: str | None = Field(
+        None, description="which network of a checkpoint with several, for instance `teacher.backbone`"
+    )
     image_size: PositiveInt | None = Field(
         None, description="side of the square input in pixels, a multiple of the patch; default: the model's"
     )

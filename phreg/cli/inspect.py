@@ -23,6 +23,12 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("images", metavar="IMAGES", nargs="+", help="image files or URLs, not folders")
     parser.add_argument("--checkpoint", help="URL of weights, instead of a download")
+    parser.add_argument(
+        "--checkpoint-key", help="which network of a checkpoint with several: teacher.backbone"
+    )
+    parser.add_argument(
+        "--head", choices=("projection", "classifier"), help="what a linear head is, if that is asked"
+    )
     parser.add_argument("--image-size", type=positive, help="pixels; default: the model's")
     parser.add_argument(
         "--read-out", default="standard", help="standard, value, csa, naclip or qq (standard)"
@@ -50,7 +56,12 @@ def inspect(options: argparse.Namespace) -> int:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with showing("inspecting"):
         backbone = load_backbone(
-            options.model, options.checkpoint, options.image_size, read_out=options.read_out
+            options.model,
+            options.checkpoint,
+            options.image_size,
+            options.read_out,
+            head=options.head,
+            checkpoint_key=options.checkpoint_key,
         )
         show = partial(tell, "measuring")
         inspection = inspect_model(backbone, options.images, options.views, 0, device, options.model, show)

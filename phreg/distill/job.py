@@ -45,7 +45,7 @@ class StudentJob:
         return {
             "format_version": FORMAT_VERSION,
             "student": self.student.model_dump(mode="json", exclude={"name", "targets"}),
-            "teacher": self.teacher.model_dump(mode="json", exclude={"checkpoint"})
+            "teacher": self.teacher.model_dump(mode="json", exclude={"checkpoint", "checkpoint_key"})
             | {"model": self._directory[0] if self._directory is not None else self.teacher.model},
             "targets": self.target_digest,
             "train": [[shard.name, shard.digest] for shard in self.train],

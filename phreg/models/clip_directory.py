@@ -13,14 +13,14 @@ from typing import Annotated, Any, ClassVar
 import open_clip
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from timm.data import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
-from torch import Tensor
 
 from phreg.errors import CheckpointError, ModelError, ObjectNotFoundError
-from phreg.models.weight_files import parse_state_dict
+from phreg.models.weight_files import INDEX, read_first
 from phreg.storage import Folder
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
+_WEIGHTS = (WEIGHTS_FILE, f"{WEIGHTS_FILE}{INDEX}", "open_clip_pytorch_model.bin")
 BUNDLED = "phreg/small-clip"
 PREFIX = "open_clip-dir:"
 MAX_CONFIG_BYTES = 1 << 20
@@ -105,12 +105,15 @@ class ClipDirectory:
     def source(self) -> str:
         return self.folder.url_of(WEIGHTS_FILE)
 
-    def weights(self) -> dict[str, Tensor]:
-        """The state dict, as stored. Raises `CheckpointError` if it is not safetensors."""
-        data = self.folder.read(WEIGHTS_FILE)
-        if data[8:9] != b"{":
+    def weights(self) -> dict[str, Any]:
+        """The state dict, as stored. Raises `CheckpointError` if it is not plain tensors."""
+        return read_first(_WEIGHTS, self._read, self.folder.url_of)
+
+    def _read(self, name: str) -> bytes:
+        data = self.folder.read(name)
+        if name == WEIGHTS_FILE and data[8:9] != b"{":
             raise CheckpointError(f"{self.source} is no safetensors file", "safetensors", "something else")
-        return parse_state_dict(data, self.source)
+        return data
 
 
 def is_clip_directory(model: str) -> bool:

@@ -12,6 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from phreg.errors import CheckpointError, DownloadError, ModelError
+from phreg.models.checkpoint_parts import image_part
 from phreg.models.clip_details import Statistics, is_openai, statistics_of, wants_quick_gelu
 from phreg.models.clip_directory import ClipDirectory, read_clip_directory
 from phreg.models.hub_config import too_large
@@ -25,21 +26,23 @@ _UNUSUAL = (
 )  # fmt: skip
 
 
-def tower_by_name(name: str, checkpoint: str | None) -> tuple[VisionTransformer, Statistics]:
+def tower_by_name(name: str, checkpoint: str | None, key: str | None) -> tuple[VisionTransformer, Statistics]:
     """The image tower of `open_clip/NAME[:TAG]`, given as NAME[:TAG], with mean and std."""
     name, tag, config, details = open_clip_model(name, checkpoint)
     _build(f"open_clip/{name}", config, False, device="meta")  # refused, if need be, before a download
-    state = downloaded_weights(name, tag) if checkpoint is None else read_state_dict(checkpoint)
+    state = downloaded_weights(name, tag) if checkpoint is None else read_state_dict(checkpoint, key)
     quick_gelu = wants_quick_gelu(name, tag, config, details, state)
     vit = _build(f"open_clip/{name}", config, quick_gelu)
     load_weights(vit, state, checkpoint or f"open_clip/{name}:{tag}")
     return vit, statistics_of(name, tag, details, getattr(vit, "pretrained_cfg", {}))
 
 
-def tower_of_directory(model: str, checkpoint: str | None) -> tuple[VisionTransformer, Statistics]:
+def tower_of_directory(
+    model: str, checkpoint: str | None, key: str | None
+) -> tuple[VisionTransformer, Statistics]:
     """The image tower of a CLIP in open_clip's hub layout, in float32, with mean and std."""
     clip = read_clip_directory(model)
-    state = read_state_dict(checkpoint) if checkpoint else clip.weights()
+    state = read_state_dict(checkpoint, key) if checkpoint else image_part(clip.weights(), clip.source)
     if checkpoint is None:
         _check_size(clip, state)
     name = clip.config["vision_cfg"].get("timm_model_name")

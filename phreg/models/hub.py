@@ -11,17 +11,19 @@ from torch import Tensor
 from phreg.errors import ModelError
 from phreg.models.architecture import base_architecture, check_stock, vit_arguments
 from phreg.models.backbone import Backbone
+from phreg.models.checkpoint_parts import image_part
 from phreg.models.head import settle_head
 from phreg.models.hub_config import HubConfig, build_vit, outline_of, parse_hub_config
 from phreg.models.read_outs import NACLIP_STD
 from phreg.models.registered import read_as_registered
 from phreg.models.student import Student
-from phreg.models.weight_files import parse_state_dict
+from phreg.models.weight_files import INDEX, read_first
 from phreg.models.weights import load_weights
 from phreg.storage import Folder
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+_WEIGHTS = (WEIGHTS_FILE, f"{WEIGHTS_FILE}{INDEX}", "pytorch_model.bin", f"pytorch_model.bin{INDEX}")
 
 
 def hub_files(model: Backbone, extra: dict[str, Any] | None = None) -> dict[str, bytes]:
@@ -95,7 +97,8 @@ def read_hub_folder(
     config = parse_hub_config(read_as_registered(folder, CONFIG_FILE), source)
     outline = outline_of(config, source)  # refused, if need be, before its weights are read
     if state is None:
-        state = parse_state_dict(read_as_registered(folder, WEIGHTS_FILE), folder.url_of(WEIGHTS_FILE))
+        found = read_first(_WEIGHTS, lambda name: read_as_registered(folder, name), folder.url_of)
+        state = image_part(found, uri)
     parameters = sum(value.numel() for value in state.values() if isinstance(value, Tensor))
     return build_vit(config, source, outline, parameters), state, config
 

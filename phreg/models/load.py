@@ -41,6 +41,7 @@ def load_backbone(
     mean: Numbers | None = None,
     std: Numbers | None = None,
     head: Head | None = None,
+    checkpoint_key: str | None = None,
 ) -> Backbone:
     """A frozen ViT in eval mode that maps normalised images to dense features.
 
@@ -56,6 +57,7 @@ def load_backbone(
             ViT, ImageNet's for any other).
         head: what a linear head is: CLIP's `projection`, which is part of its features, or a `classifier`.
             Default: what weights, tag and architecture say; in a CLIP-like ViT of your own, a projection.
+        checkpoint_key: which network of a checkpoint that has several, for instance `teacher.backbone`.
 
     Raises `ModelError`, `CheckpointError` or `DownloadError`.
     """
@@ -63,10 +65,10 @@ def load_backbone(
     if isinstance(model, VisionTransformer):
         vit, own = copy.deepcopy(model), None
         if checkpoint is not None:
-            load_weights(vit, read_state_dict(checkpoint), checkpoint, head)
+            load_weights(vit, read_state_dict(checkpoint, checkpoint_key), checkpoint, head)
         settle_head(vit, head, f"this {type(vit).__name__}")
     else:
-        vit, own = _named(model, checkpoint, head)
+        vit, own = _named(model, checkpoint, checkpoint_key, head)
     source_digest = _resize(vit, image_size)
     vit.eval().requires_grad_(False)
     statistics = own or _own_statistics(vit)
@@ -84,20 +86,21 @@ def load_teacher(config: TeacherConfig) -> Backbone:
         config.mean,
         config.std,
         config.head,
+        config.checkpoint_key,
     )
 
 
 def _named(
-    name: str, checkpoint: str | None, head: Head | None
+    name: str, checkpoint: str | None, key: str | None, head: Head | None
 ) -> tuple[VisionTransformer, Statistics | None]:
     if name.startswith("timm/"):
-        return _from_timm(name.removeprefix("timm/"), checkpoint, head), None
+        return _from_timm(name.removeprefix("timm/"), checkpoint, key, head), None
     if name.startswith("local-dir:"):
-        return _from_directory(name.removeprefix("local-dir:"), checkpoint, head), None
+        return _from_directory(name.removeprefix("local-dir:"), checkpoint, key, head), None
     if name.startswith("open_clip/"):
-        vit, statistics = tower_by_name(name.removeprefix("open_clip/"), checkpoint)
+        vit, statistics = tower_by_name(name.removeprefix("open_clip/"), checkpoint, key)
     elif is_clip_directory(name):
-        vit, statistics = tower_of_directory(name, checkpoint)
+        vit, statistics = tower_of_directory(name, checkpoint, key)
     else:
         raise ModelError(f"Cannot tell what model {name!r} is", _FORMS, remedy=_meant(name, _all_names()))
     settle_head(vit, head, name, sure=True)
@@ -142,13 +145,13 @@ def _check_timm_name(name: str) -> None:
         )
 
 
-def _from_timm(name: str, checkpoint: str | None, head: Head | None) -> VisionTransformer:
+def _from_timm(name: str, checkpoint: str | None, key: str | None, head: Head | None) -> VisionTransformer:
     _check_timm_name(name)
     with torch.device("meta"):  # before any weights are downloaded
         kind = type(timm.create_model(name, pretrained=False))
     if not issubclass(kind, VisionTransformer):
         raise ModelError(f"timm's {name} is no plain ViT", "a VisionTransformer", kind.__name__)
-    state = read_state_dict(checkpoint) if checkpoint is not None else None
+    state = read_state_dict(checkpoint, key) if checkpoint is not None else None
     check_timm_gelu(name, state)
     vit: Any = downloaded(lambda: timm.create_model(name, pretrained=state is None), f"timm/{name}")
     if state is not None:
@@ -159,8 +162,10 @@ def _from_timm(name: str, checkpoint: str | None, head: Head | None) -> VisionTr
     return tower
 
 
-def _from_directory(path: str, checkpoint: str | None, head: Head | None) -> VisionTransformer:
-    vit, state, config = read_hub_folder(path, read_state_dict(checkpoint) if checkpoint else None)
+def _from_directory(
+    path: str, checkpoint: str | None, key: str | None, head: Head | None
+) -> VisionTransformer:
+    vit, state, config = read_hub_folder(path, read_state_dict(checkpoint, key) if checkpoint else None)
     if "act_layer" not in config.model_args:
         check_timm_gelu(f"{config.architecture}.{config.tag}", state)
     load_weights(vit, state, checkpoint or path, head or head_of_tag(config.tag))

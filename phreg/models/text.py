@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from phreg.errors import CheckpointError, ModelError
 from phreg.fingerprint import digest_json, digest_weights
+from phreg.models.checkpoint_parts import text_part
 from phreg.models.clip_details import OPENAI_ENTRIES, is_openai, wants_quick_gelu
 from phreg.models.clip_directory import is_clip_directory, read_clip_directory
 from phreg.models.clip_tower import downloaded, downloaded_weights, open_clip_model
-from phreg.models.weight_files import check_values, read_state_dict
+from phreg.models.weight_files import check_values, read_checkpoint
 from phreg.progress import tell
 
 TEXTS_PER_FORWARD = 256
@@ -75,10 +76,11 @@ def load_text(model: str, checkpoint: str | None = None) -> TextTower:
     tell(f"loading the text tower of {model}")
     if is_clip_directory(model):
         clip = read_clip_directory(model)
-        state = read_state_dict(checkpoint) if checkpoint else clip.weights()
+        source = checkpoint or clip.source
+        state = text_part(read_checkpoint(checkpoint) if checkpoint else clip.weights(), source)
         tokenizer = _own_tokenizer(clip.config["text_cfg"], model)
         config = clip.config | {"quick_gelu": clip.config["quick_gelu"] or is_openai(state)}
-        return _tower(config, state, tokenizer, checkpoint or clip.source)
+        return _tower(config, state, tokenizer, source)
     if not model.startswith("open_clip/"):
         raise ModelError(
             f"The model {model!r} has no text tower",
@@ -87,7 +89,10 @@ def load_text(model: str, checkpoint: str | None = None) -> TextTower:
         )
     name, tag, config, details = open_clip_model(model.removeprefix("open_clip/"), checkpoint)
     _check_own_tower(config, model)
-    state = read_state_dict(checkpoint) if checkpoint else downloaded_weights(name, tag)
+    if checkpoint:
+        state = text_part(read_checkpoint(checkpoint), checkpoint)
+    else:
+        state = downloaded_weights(name, tag)
     config["quick_gelu"] = wants_quick_gelu(name, tag, config, details, state)
     tokenizer = downloaded(lambda: open_clip.get_tokenizer(name), f"the tokenizer of {model}")
     return _tower(config, state, tokenizer, checkpoint or model)
@@ -145,10 +150,7 @@ def _build(kind: Any, config: Mapping[str, Any], source: str) -> nn.Module:
 
 
 def _text_weights(state: Mapping[str, Any], custom: bool) -> dict[str, Tensor]:
-    inner = next(
-        (state[key] for key in ("state_dict", "model") if isinstance(state.get(key), Mapping)), state
-    )
-    named = {str(key).removeprefix("module."): value for key, value in inner.items()}
+    named = dict(state)
     if custom and "positional_embedding" in named:
         named = open_clip.model.convert_to_custom_text_state_dict(named)
     return {

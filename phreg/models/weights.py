@@ -8,10 +8,15 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import Tensor, nn
 
 from phreg.errors import CheckpointError
-from phreg.models.weight_files import check_values, innermost
+from phreg.models.weight_files import check_values
 from phreg.section import Head
 
 _KERNELS = ("visual.conv1.weight", "visual.trunk.patch_embed.proj.weight", "patch_embed.proj.weight")
+_NOT_OURS = (
+    "decoder_",
+    "dino_head.",
+    "ibot_head.",
+)  # what a network was pretrained with, beside its own parts
 _POSITIONS = ("visual.positional_embedding", "visual.trunk.pos_embed", "pos_embed")
 
 
@@ -24,7 +29,7 @@ def load_weights(
     A head of another width is rebuilt. It may be missing if it is a classifier: `head` says so, or there is
     no norm before the first block.
     """
-    state = {str(k).removeprefix("module."): v for k, v in innermost(state).items()}
+    state = {k: v for k, v in state.items() if not str(k).startswith(_NOT_OURS)}
     _check_patch(vit, state, source)
     _take_grid(vit, state)
     try:
