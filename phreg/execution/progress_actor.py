@@ -4,23 +4,27 @@ Worker and driver need share no disk, and nothing is written to object storage f
 would be a put every second, and Ray Train's own `report` waits for its controller).
 """
 
-import pickle
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from phreg.distill.progress import StudentProgress
 from phreg.execution.question import Question
-from phreg.progress import current_listener
+from phreg.progress import Progress, current_listener
 
 EVERY_S = 0.5  # between two messages about the same work
 ANSWER_S = 10.0  # to wait for the actor, where it must answer
+News = Progress | StudentProgress
+_KINDS: dict[str, type[Progress] | type[StudentProgress]] = {
+    kind.__name__: kind for kind in (Progress, StudentProgress)
+}
 _NAME = "phreg-progress"  # of the one actor of a driver's connection: names are each driver's own
 
 
@@ -107,19 +111,22 @@ class ProgressSender:
     _what: str = field(default="", repr=False)
     _sent: float = field(default=0.0, repr=False)
 
-    def __call__(self, progress: Any) -> None:
-        """Send a `Progress` or the like (it has `what` and `final`), unless one about the same was sent just
+    def __call__(self, progress: News) -> None:
+        """Send it, unless one about the same was sent just
         now. An actor that is gone is no reason to stop working."""
         now, what = time.monotonic(), progress.what
         if what == self._what and now - self._sent < EVERY_S and not progress.final:
             return
         self._what, self._sent = what, now
-        # In bytes: the actor need not know what they mean.
-        put = self.actor.put.remote(self.source, pickle.dumps(progress))
+        # As plain data: the actor need not know what it means.
+        put = self.actor.put.remote(self.source, (type(progress).__name__, asdict(progress)))
         if progress.final:  # a worker may be killed once its work is done
             with suppress(RayError):
                 ray.get(put, timeout=ANSWER_S)
 
 
-def _opened(message: bytes | None) -> Any:
-    return None if message is None else pickle.loads(message)  # noqa: S301 (our own workers')
+def _opened(message: tuple[str, dict[str, Any]] | None) -> News | None:
+    if message is None:
+        return None
+    kind, fields = message
+    return _KINDS[kind](**fields)
