@@ -22,6 +22,7 @@ from phreg.execution.room import unused_gpus
 from phreg.execution.targets import TargetsReport
 from phreg.pipeline.columns import Scores
 from phreg.pipeline.methods import Labelled, Method, baselines, student_method
+from phreg.pipeline.places import check_nodes
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.report import RunReport, StudentOutcome, reuse_lines
 from phreg.progress_reporter import clock
@@ -37,7 +38,7 @@ def run(config: str, overrides: Overrides | None = None) -> RunReport:
     settings = load_config(config, overrides or [])
     tag_run(settings.name)
     prepared = tasks.prepare_run(settings, registers=True)
-    with at_work(settings):
+    with at_work(settings, prepared):
         made = make_all_targets(settings, prepared)
         finished, failures = distil_all(settings, prepared)
         report = _register(settings, prepared, made, finished, failures)
@@ -54,7 +55,7 @@ def targets(config: str, overrides: Overrides | None = None) -> dict[str, Target
     settings = load_config(config, overrides or [])
     tag_run(settings.name)
     prepared = tasks.prepare_run(settings)
-    with at_work(settings):
+    with at_work(settings, prepared):
         return make_all_targets(settings, prepared)
 
 
@@ -64,7 +65,7 @@ def distil(config: str, overrides: Overrides | None = None) -> list[StudentRepor
     settings = load_config(config, overrides or [])
     tag_run(settings.name)
     prepared = tasks.prepare_run(settings)
-    with at_work(settings):
+    with at_work(settings, prepared):
         finished, failures = distil_all(settings, prepared)
     _raise_failures(failures)
     return [report for _, report in finished]
@@ -76,7 +77,7 @@ def evaluate(config: str, overrides: Overrides | None = None) -> RunReport:
     settings = load_config(config, overrides or [])
     tag_run(settings.name)
     prepared = tasks.prepare_run(settings, registers=True)
-    with at_work(settings):
+    with at_work(settings, prepared):
         finished, failures = distil_all(settings, prepared)
         report = _register(settings, prepared, {}, finished, failures)
     artifacts.publish(report)
@@ -85,13 +86,16 @@ def evaluate(config: str, overrides: Overrides | None = None) -> RunReport:
 
 
 @contextmanager
-def at_work(config: RunConfig) -> Iterator[None]:
-    """Connected to Ray for as long as the work takes, whatever becomes of the worker, unless it cancels."""
+def at_work(config: RunConfig, prepared: Prepared) -> Iterator[None]:
+    """Connected to Ray for as long as the work takes, whatever becomes of the worker, unless it cancels.
+
+    Raises `ConfigError` before that if the cluster's nodes do not see the run's files."""
     outlive_worker()
     with ExitStack() as around:
         with reporting():
             around.enter_context(cancellable())
             around.enter_context(connect(config.ray_address))
+            check_nodes(config, prepared)
         around.enter_context(under_way())
         for words in unused_gpus(config):
             get_run_logger().warning(words)

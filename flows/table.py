@@ -25,7 +25,7 @@ def table(config: str, overrides: list[str] | None = None) -> Table:
     prepared = {seed: tasks.prepare_run(settings.seeded(seed)) for seed in settings.seeds}
     first = prepared[settings.seeds[0]]
     check_columns(settings, first)
-    with at_work(settings.run):
+    with at_work(settings.run, first):
         scores, failures = _all_scores(settings, prepared)
     found = Table(settings.name, settings.title, settings.seeds, scores, first.absent, failures)
     for url in write_table(found, Folder(settings.run.output)):

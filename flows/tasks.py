@@ -1,6 +1,7 @@
 """The tasks: one per stage (distillation: one per student). They pass URIs and small reports, no tensors."""
 
 import functools
+import socket
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -62,7 +63,9 @@ def prepare_run(config: RunConfig, registers: bool = False) -> Prepared:
         register.check_registry(config)
     prepared = prepare.prepare(config)
     for name in prepared.absent:
-        get_run_logger().warning("the labelled set %s is left out: its folder is not there", name)
+        get_run_logger().warning(
+            "the labelled set %s is left out: its folder is not there, on %s", name, socket.gethostname()
+        )
     return prepared
 
 

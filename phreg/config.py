@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from phreg.config_file import checked, read_mapping
 from phreg.errors import ConfigError, hide_credentials
 from phreg.label_config import AnySet, LabelsConfig, SetColumn, is_embedding_file
-from phreg.section import Fraction, Name, Place, Section
+from phreg.section import Fraction, Name, Place, Section, model_folder
 from phreg.stage_config import (
     EvaluationConfig,
     GateConfig,
@@ -226,8 +226,8 @@ def _absolute_labels(labels: LabelsConfig) -> LabelsConfig:
 
 def absolute_model(model: str) -> str:
     """A model's name, the path of a directory made absolute."""
-    form, colon, path = model.partition(":")
-    return f"{form}:{absolute(path)}" if colon and form in ("local-dir", "open_clip-dir") else model
+    path = model_folder(model)
+    return model if path is None else f"{model.removesuffix(path)}{absolute(path)}"
 
 
 def absolute_text(place: str) -> str:

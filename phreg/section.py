@@ -28,6 +28,12 @@ def _two_slashes(place: str) -> str:
     return place
 
 
+def model_folder(model: str) -> str | None:
+    """The path of a model that is a folder; None for one that has a name."""
+    form, colon, path = model.partition(":")
+    return path if colon and form in ("local-dir", "open_clip-dir") else None
+
+
 Name = Annotated[str, AfterValidator(_plain)]
 Place = Annotated[
     str,

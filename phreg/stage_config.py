@@ -12,7 +12,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from phreg.section import Head, Name, Place, PositiveFloat, ReadOut, Section
+from phreg.section import Head, Name, Place, PositiveFloat, ReadOut, Section, model_folder
 from phreg.types import HIGHER_IS_BETTER
 
 Precision = Literal["float32", "bfloat16"]
@@ -62,6 +62,11 @@ class TeacherConfig(Section):
     mean: tuple[float, float, float] | None = Field(None, description="normalisation; default: the model's")
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(None, description="see mean")
     precision: Precision = Field("float32", description="of the forward pass; part of the target spec")
+
+    @property
+    def files(self) -> list[str]:
+        """Files and folders of weights that it names; none of a model that is downloaded."""
+        return [place for place in (self.checkpoint, model_folder(self.model)) if place is not None]
 
 
 class TargetConfig(Section):

@@ -67,16 +67,19 @@ def run_pool(
     on_result: Callable[[Item, Any], None] = lambda item, result: None,
     on_failure: Callable[[Failure[Item]], None] = lambda failure: None,
     on_look: Callable[[PoolNews], None] = lambda news: None,
+    greet: Callable[[Any], Any] = lambda actor: actor.__ray_ready__.remote(),
+    on_ready: Callable[[Any], None] = lambda greeting: None,
 ) -> list[Failure[Item]]:
     """Have `actor.process(item)` done for every item, in any order; gives the items given up.
 
     `make_actor` asks for an actor, without waiting; those the cluster has no room for yet are used once it
-    has. `judge` sees the exception as the actor raised it. The callbacks run in the calling thread; `on_look`
+    has. An actor is ready once the reference that `greet` gives is there; `on_ready` gets what it stands for.
+    `judge` sees the exception as the actor raised it. The callbacks run in the calling thread; `on_look`
     about once a second. However this ends, all its actors are killed. Raises `GenerationError` if actors
     cannot be had, `ClusterError` if the cluster is lost, and what `judge` calls STOP.
     """
     work = Work(items, settings.max_attempts)
-    pool = _Pool(work, make_actor, settings, judge, on_result, on_failure, on_look)
+    pool = _Pool(work, make_actor, settings, judge, on_result, on_failure, on_look, greet, on_ready)
     try:
         pool.run()
     finally:
@@ -118,6 +121,8 @@ class _Pool(Generic[Item]):
     on_result: Callable[[Item, Any], None]
     on_failure: Callable[[Failure[Item]], None]
     on_look: Callable[[PoolNews], None]
+    greet: Callable[[Any], Any]
+    on_ready: Callable[[Any], None]
     members: list[_Member] = field(default_factory=list)
     cluster: ClusterWatch = field(default_factory=ClusterWatch)
     failed_rounds: int = 0
@@ -159,7 +164,7 @@ class _Pool(Generic[Item]):
         for _ in range(min(self.settings.max_actors, self.work.unfinished) - len(self.members)):
             actor = self.make_actor()
             stall = StallDetector(actor, self.settings.stall_timeout_s)
-            self.members.append(_Member(actor, actor.__ray_ready__.remote(), stall))
+            self.members.append(_Member(actor, self.greet(actor), stall))
 
     def _feed(self) -> None:
         """An item for each actor before a second one for any."""
@@ -187,6 +192,7 @@ class _Pool(Generic[Item]):
             self._lost(member, error)
         else:
             if not member.ready:
+                self.on_ready(result)
                 member.starting, self.failed_rounds = None, 0
                 return
             index = member.held.pop(reference)
@@ -197,6 +203,9 @@ class _Pool(Generic[Item]):
         verdict = self.judge(error)
         if verdict is OnError.STOP:
             raise error
+        if not member.ready:
+            self._lost(member, error)
+            return
         index = member.held.pop(reference)
         with self._reporting():
             self.work.failed(index, error, final=verdict is OnError.GIVE_UP)
@@ -204,7 +213,7 @@ class _Pool(Generic[Item]):
                 self._kill(member)
                 self.work.given_back(list(member.held.values()))
 
-    def _lost(self, member: _Member, error: RayError) -> None:
+    def _lost(self, member: _Member, error: Exception) -> None:
         """It may still run, if only the connection is gone: it is killed, its items go to others."""
         self._kill(member)
         reason = " ".join(str(error).split())[:500]

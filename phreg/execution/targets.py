@@ -24,6 +24,7 @@ from phreg.execution.failures import is_mistake
 from phreg.execution.pool import OnError, PoolSettings, run_pool
 from phreg.execution.room import Room
 from phreg.execution.tally import OnProgress, Tally, TargetsProgress
+from phreg.execution.visibility import Answer, Claim, Places, claimed, naming_the_node
 from phreg.generate import GeneratorProgress, ShardReport, TargetGenerator
 from phreg.models import load_teacher
 from phreg.progress import pass_on
@@ -81,7 +82,12 @@ class TargetActor:
         )
 
     def process(self, url: str) -> ShardReport:
-        return self._generator.generate(url)
+        with naming_the_node():
+            return self._generator.generate(url)
+
+    def answer(self, claim: Claim) -> Answer:
+        """Whether this node sees what the driver does. Asked before the first shard."""
+        return claim.answer()
 
     def progress(self) -> GeneratorProgress:
         """For the pool to see that it gets on, and how far. Answered in a thread of its own."""
@@ -107,17 +113,20 @@ def generate_targets(
     """
     store = TargetStore.open(Folder(cache_url), digest)
     tally = Tally(urls, set(store.shards()), on_progress or _tell)
+    places = Places.of([cache_url], [*urls, *teacher.files])
     with connect(address):
         _room(generation, len(urls)).check()  # what a Ray of our own lacks will not come
-        failures = run_pool(
-            _in_own_order(urls),
-            _actor_maker(teacher, store, generation),
-            _settings(generation),
-            judge=judge,
-            on_result=tally.made,
-            on_failure=tally.failed,
-            on_look=tally.look,
-        )
+        with claimed(places, [actor_resources(generation)]) as claim:
+            failures = run_pool(
+                _in_own_order(urls),
+                _actor_maker(teacher, store, generation),
+                _settings(generation),
+                judge=judge,
+                on_result=tally.made,
+                on_failure=tally.failed,
+                on_look=tally.look,
+                **_proving(claim),
+            )
     return TargetsReport(
         digest=digest,
         shards=tuple(tally.reports[url] for url in urls if url in tally.reports),
@@ -159,6 +168,13 @@ def _actor_maker(
     return lambda: actor.remote(teacher, store, generation)
 
 
+def _proving(claim: Claim | None) -> dict[str, Any]:
+    """How the pool has each actor prove that its node sees the driver's places: it may be new."""
+    if claim is None:
+        return {}
+    return {"greet": lambda actor: actor.answer.remote(claim), "on_ready": claim.take}
+
+
 def _settings(generation: GenerationConfig) -> PoolSettings:
     return PoolSettings(
         min_actors=generation.min_actors,
@@ -166,16 +182,25 @@ def _settings(generation: GenerationConfig) -> PoolSettings:
         max_attempts=generation.max_attempts,
         start_timeout_s=generation.start_timeout_s,
         stall_timeout_s=generation.stall_timeout_s,
-        resources={"CPU": generation.cpus_per_actor, "GPU": generation.gpus_per_actor},
+        resources=actor_resources(generation),
         in_flight=_in_flight(generation),
     )
 
 
 def _room(generation: GenerationConfig, shards: int) -> Room:
-    resources = {"CPU": generation.cpus_per_actor, "GPU": generation.gpus_per_actor}
     actors = min(generation.min_actors, shards)
     options = "generation.min_actors, cpus_per_actor, gpus_per_actor"
-    return Room(resources, actors, "the actors that make targets", options, generation.start_timeout_s)
+    return Room(
+        actor_resources(generation),
+        actors,
+        "the actors that make targets",
+        options,
+        generation.start_timeout_s,
+    )
+
+
+def actor_resources(generation: GenerationConfig) -> dict[str, float]:
+    return {"CPU": generation.cpus_per_actor, "GPU": generation.gpus_per_actor}
 
 
 def _in_flight(generation: GenerationConfig) -> int:

@@ -25,6 +25,7 @@ from ray.train.v2.api.callback import RayTrainCallback, UserCallback
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
+from phreg.config import TrainingConfig
 from phreg.distill.job import StudentJob
 from phreg.distill.progress import OnProgress, StudentProgress
 from phreg.distill.result import StudentReport, finished_report
@@ -36,6 +37,7 @@ from phreg.execution.failures import explained
 from phreg.execution.placement import free_place, keep_place
 from phreg.execution.progress_actor import ProgressChannel, ProgressSender
 from phreg.execution.room import Room
+from phreg.execution.visibility import Claim, Places, claimed, naming_the_node
 from phreg.execution.watch import ClusterWatch
 from phreg.execution.worker_groups import alone, together
 from phreg.progress import Progress, heard_by, pass_on, tell
@@ -72,16 +74,20 @@ def distil(
         os.environ.setdefault(name, value)
     with connect(address):
         _room(job).check()  # what a Ray of our own lacks will not come
-        return _fit(job.with_absolute_paths(), output, on_progress)
+        job = job.with_absolute_paths()
+        with claimed(_places(job, output), [worker_resources(job.training)]) as claim:
+            return _fit(job, output, on_progress, claim)
 
 
-def _fit(job: StudentJob, output: Folder, on_progress: OnProgress | None) -> StudentReport:
+def _fit(
+    job: StudentJob, output: Folder, on_progress: OnProgress | None, claim: Claim | None
+) -> StudentReport:
     channel = ProgressChannel()
     workers = job.training.workers
     tell(f"starting {workers} training workers" if workers > 1 else "starting a training worker")
     try:
         with tempfile.TemporaryDirectory(prefix="phreg-ray-train-", ignore_cleanup_errors=True) as scratch:
-            trainer = _trainer(job, output, channel, scratch)
+            trainer = _trainer(job, output, channel, scratch, claim)
             follower = _Follower(channel, _room(job), on_progress or _tell)
             trainer.while_waiting = follower.follow
             report: StudentReport = trainer.fit().return_value  # type: ignore[attr-defined]  # v2's has one
@@ -122,11 +128,13 @@ class _Follower:
             self._on_progress(news)
 
 
-def _trainer(job: StudentJob, output: Folder, channel: ProgressChannel, scratch: str) -> "_Trainer":
+def _trainer(
+    job: StudentJob, output: Folder, channel: ProgressChannel, scratch: str, claim: Claim | None
+) -> "_Trainer":
     sender = channel.sender
 
     def work() -> Any:  # a closure travels past the controller unopened, `train_loop_config` not
-        return _work(job, output, sender)
+        return _work(job, output, sender, claim)
 
     training = job.training
     # NCCL wants a device for each rank; two workers on one GPU talk over gloo.
@@ -137,7 +145,7 @@ def _trainer(job: StudentJob, output: Folder, channel: ProgressChannel, scratch:
         scaling_config=ScalingConfig(
             num_workers=training.workers,
             use_gpu=training.gpus_per_worker > 0,
-            resources_per_worker=_resources(job),
+            resources_per_worker=worker_resources(job.training),
         ),
         run_config=RunConfig(
             name=f"phreg-{job.digest[:12]}",
@@ -184,12 +192,14 @@ class _Trainer(TorchTrainer):
         return [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
 
 
-def _work(job: StudentJob, output: Folder, sender: ProgressSender) -> StudentReport:
+def _work(job: StudentJob, output: Folder, sender: ProgressSender, claim: Claim | None) -> StudentReport:
     """In a worker."""
+    if claim is not None:
+        claim.check_here()
     torch.set_num_threads(max(1, int(job.training.cpus_per_worker)))  # Ray leaves one
     context = get_context()
     workers = Workers(context.get_world_rank(), context.get_world_size(), get_device())
-    with heard_by(sender if workers.leads else None):
+    with heard_by(sender if workers.leads else None), naming_the_node():
         return train_student(job, output, workers, sender)
 
 
@@ -211,15 +221,18 @@ def _stop_at_mistakes() -> UserCallback:
     return StopAtMistakes()
 
 
-def _resources(job: StudentJob) -> dict[str, float]:
-    training = job.training
-    return {"CPU": training.cpus_per_worker} | (
-        {"GPU": training.gpus_per_worker} if training.gpus_per_worker else {}
-    )
+def _places(job: StudentJob, output: Folder) -> Places:
+    shards = [shard.url for shard in (*job.train, *job.validation)]
+    return Places.of([output.url, job.cache_url], [*shards, *job.teacher.files])
+
+
+def worker_resources(training: TrainingConfig) -> dict[str, float]:
+    gpus = {"GPU": training.gpus_per_worker} if training.gpus_per_worker else {}
+    return {"CPU": training.cpus_per_worker} | gpus
 
 
 def _room(job: StudentJob) -> Room:
     training = job.training
     options = "training.workers, cpus_per_worker, gpus_per_worker"
     what = f"the workers of the student {job.student.name}"
-    return Room(_resources(job), training.workers, what, options, training.start_timeout_s)
+    return Room(worker_resources(job.training), training.workers, what, options, training.start_timeout_s)

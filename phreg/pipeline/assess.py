@@ -15,6 +15,7 @@ from phreg.distill.result import StudentReport
 from phreg.evaluate import Evaluation, draw_before_after, draw_curve, evaluate_model, held_out
 from phreg.execution.remote import run_remote
 from phreg.models import Backbone, load_student, load_teacher
+from phreg.pipeline.places import places_of
 from phreg.pipeline.prepare import Prepared
 from phreg.progress import tell
 from phreg.storage import Folder
@@ -64,6 +65,7 @@ def on_cluster(config: RunConfig, function, *arguments):  # type: ignore[no-unty
         num_cpus=generation.cpus_per_actor,
         num_gpus=generation.gpus_per_actor,
         start_timeout_s=generation.start_timeout_s,
+        places=places_of(config),
     )
 
 

@@ -7,7 +7,19 @@ an object is created.
 """
 
 from phreg.storage.creation import Creation
+from phreg.storage.file_systems import local_path
 from phreg.storage.folder import Folder, StoredObject
+from phreg.storage.local import TEMPORARY_PREFIX
 from phreg.storage.urls import glob_url, open_url, read_url, version_of
 
-__all__ = ["Creation", "Folder", "StoredObject", "glob_url", "open_url", "read_url", "version_of"]
+__all__ = [
+    "TEMPORARY_PREFIX",
+    "Creation",
+    "Folder",
+    "StoredObject",
+    "glob_url",
+    "local_path",
+    "open_url",
+    "read_url",
+    "version_of",
+]

@@ -58,6 +58,14 @@ def absolute_url(url: str) -> str:
     return f"file://{absolute}" if separator else absolute
 
 
+def local_path(url: str) -> str | None:
+    """The absolute path that a local path or a `file://` URL stands for; None for other URLs."""
+    scheme, separator, path = absolute_url(url).partition("://")
+    if "::" in url or (separator and scheme not in ("file", "local")):
+        return None
+    return path if separator else scheme
+
+
 def is_local(fs: Any) -> bool:
     return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
