@@ -1,7 +1,7 @@
 """Training pairs of the small CLIP: random crops of drawn scenes, captioned by what is left in view."""
 
-import multiprocessing
 from collections.abc import Iterator
+from multiprocessing.context import SpawnContext
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ MARGINS, MARGIN = 0.3, 0.25
 
 def draw_scenes(seed: int, start: int, count: int, processes: int) -> list[Scene]:
     """Scenes `start` to `start + count` of the world `seed`, drawn side by side."""
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    with SpawnContext().Pool(processes) as pool:
         return pool.starmap(draw_scene, ((seed, start + i) for i in range(count)), chunksize=250)
 
 

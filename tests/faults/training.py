@@ -1,11 +1,12 @@
 """Trainings in processes of their own, over gloo where there are several, which can be killed."""
 
 import json
-import multiprocessing
+import os
 import signal
 import sys
 import time
 from dataclasses import asdict, dataclass, field, replace
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from phreg.distill.workers import Workers
 from phreg.errors import TrainingError
 from phreg.storage import Folder
 
-PROCESSES = multiprocessing.get_context("forkserver")  # forks of a process that has imported all this
+PROCESSES = ForkServerContext()  # forks of a process that has imported all this
 PROCESSES.set_forkserver_preload([__name__, "phreg.models"])
 PATIENCE_S = 240.0
 
@@ -88,6 +89,7 @@ class Attempt:
 
 def _work(rank: int, attempt: Attempt) -> None:
     """In a worker."""
+    assert len(os.listdir(f"/proc/{os.getppid()}/task")) == 1, "a fork of threads may hang"
     torch.set_num_threads(1)
     world = attempt.job.training.workers
     if world > 1:
