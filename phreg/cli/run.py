@@ -8,6 +8,7 @@ from phreg.cli.options import add_command, add_config, human_bytes, human_count,
 from phreg.cli.progress import showing
 from phreg.errors import hide_credentials
 from phreg.progress import tell
+from phreg.progress_reporter import clock
 
 EXAMPLE_CONFIG = """\
 phreg run photos.yaml --set students.0.registers=4 generation.max_actors=2
@@ -103,6 +104,7 @@ def plan(options: argparse.Namespace) -> int:
             "FLOPs": human_count(t.flops),
             "cache": human_bytes(t.cache_bytes),
             "objects": str(t.objects),
+            "time": _time(t.seconds),
         }
         for t in plan.targets
     ]
@@ -114,12 +116,31 @@ def plan(options: argparse.Namespace) -> int:
             "steps": str(s.steps),
             "crops": human_count(s.crops),
             "FLOPs": human_count(s.flops),
-            "memory a worker": human_bytes(s.memory_bytes),
+            "memory per worker": human_bytes(s.memory_bytes),
+            "time": _time(s.seconds),
             "state": "done" if s.done else "to do",
         }
         for s in plan.students
     ]
     print_table(students, "no students")
+    print(f"\n{_time_words(plan)}")
     if plan.absent:
         print(f"\nlabelled sets that are not there, and would be left out: {', '.join(plan.absent)}")
     return 0
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else f"about {clock(seconds)}"
+
+
+def _time_words(plan: Any) -> str:
+    """The times together; how to have them, where one is not known."""
+    parts = [*plan.targets, *plan.students]
+    if any(part.seconds is None for part in parts):
+        return (
+            "times are told at the rate of an earlier run into the same output: make one with few images "
+            "(--set images=ONE_SHARD), and plan again"
+        )
+    hours = sum(part.gpu_hours for part in parts)
+    gpus = f", {hours:.1f} GPU hours" if hours else ""
+    return f"about {clock(sum(part.seconds for part in parts))} in all, as fast as the last run{gpus}"

@@ -162,7 +162,7 @@ def _actor_maker(
     actor = remote.options(
         num_cpus=generation.cpus_per_actor,
         num_gpus=generation.gpus_per_actor,
-        max_concurrency=_in_flight(generation) + 1,  # the one for `progress`
+        max_concurrency=in_flight(generation) + 1,  # the one for `progress`
         max_restarts=0,  # the pool replaces actors itself
     )
     return lambda: actor.remote(teacher, store, generation)
@@ -183,7 +183,7 @@ def _settings(generation: GenerationConfig) -> PoolSettings:
         start_timeout_s=generation.start_timeout_s,
         stall_timeout_s=generation.stall_timeout_s,
         resources=actor_resources(generation),
-        in_flight=_in_flight(generation),
+        in_flight=in_flight(generation),
     )
 
 
@@ -203,6 +203,6 @@ def actor_resources(generation: GenerationConfig) -> dict[str, float]:
     return {"CPU": generation.cpus_per_actor, "GPU": generation.gpus_per_actor}
 
 
-def _in_flight(generation: GenerationConfig) -> int:
+def in_flight(generation: GenerationConfig) -> int:
     """Two on a GPU: it computes one shard while the other is read or written. On CPUs they would compete."""
     return 2 if generation.gpus_per_actor else 1

@@ -19,6 +19,7 @@ from phreg.errors import MissingTargetsError, ObjectNotFoundError
 from phreg.models import Backbone, load_teacher
 from phreg.pipeline.columns_present import absent_roots
 from phreg.pipeline.prepare import Prepared, shard_urls, target_specs
+from phreg.pipeline.rates import known_rate
 from phreg.pipeline.students import student_job
 from phreg.storage import Folder
 
@@ -28,7 +29,11 @@ BACKWARD_COST = 2  # a backward pass costs about two forward passes
 
 @dataclass(frozen=True)
 class TargetsPlan:
-    """One kind of targets. `forward_passes` counts views; sizes are of what is still to be made."""
+    """One kind of targets. `forward_passes` counts views; sizes are of what is still to be made.
+
+    `seconds`: how long `max_actors` take for it at the rate of an earlier run; None if there was none.
+    `gpu_hours`: the hours that they hold GPUs for.
+    """
 
     name: str
     digest: str
@@ -39,12 +44,15 @@ class TargetsPlan:
     flops: float
     cache_bytes: int
     objects: int
+    seconds: float | None = None
+    gpu_hours: float | None = None
 
 
 @dataclass(frozen=True)
 class StudentPlan:
     """One student. `memory_bytes`: what each worker holds of images and targets at most, beside the student.
-    `done`: it is finished, and would be reused."""
+    `done`: it is finished, and would be reused. `seconds`, `gpu_hours` as for targets; a student that is not
+    begun is taken to be as fast as the last one of this teacher."""
 
     name: str
     steps: int
@@ -52,6 +60,8 @@ class StudentPlan:
     flops: float
     memory_bytes: int
     done: bool
+    seconds: float | None = None
+    gpu_hours: float | None = None
 
 
 @dataclass(frozen=True)
@@ -115,16 +125,22 @@ def _plan_targets(
     missing = [url for url in urls if shard_name(url) not in done]
     images = [sizes[url].samples for url in missing]
     rows = [count * spec.crops_per_image for count in images]
+    passes, generation = sum(rows) * spec.views, config.generation
+    rate = known_rate(Folder(config.output), "targets", spec, generation.gpus_per_actor)
+    actors = min(generation.max_actors, max(len(missing), 1))
+    seconds = passes / (rate * actors) if rate else None
     return TargetsPlan(
         name=name,
         digest=spec.digest,
         shards=len(urls),
         shards_done=len(urls) - len(missing),
         images=sum(images),
-        forward_passes=sum(rows) * spec.views,
-        flops=sum(rows) * spec.views * flops,
+        forward_passes=passes,
+        flops=passes * flops,
         cache_bytes=sum(estimated_bytes(spec, count) for count in rows),
         objects=sum(estimated_objects(spec, count) for count in rows),
+        seconds=seconds,
+        gpu_hours=_gpu_hours(seconds, actors * generation.gpus_per_actor),
     )
 
 
@@ -152,14 +168,23 @@ def _plan_student(
         seed=student.seed,
     )
     crops = batches.total_steps * batches.rows_per_batch * batches.workers
+    done, workers = _is_done(config, prepared, student), config.training.workers
+    rate = known_rate(Folder(config.output), "students", spec, config.training.gpus_per_worker)
+    seconds = 0.0 if done else crops / (rate * workers) if rate else None
     return StudentPlan(
         name=student.name,
         steps=batches.total_steps,
         crops=crops,
         flops=crops * (1 + BACKWARD_COST) * flops_of(new_student(teacher, student)),
         memory_bytes=memory_of_data(batches, spec, [sizes[url].image_bytes for url in prepared.train]),
-        done=_is_done(config, prepared, student),
+        done=done,
+        seconds=seconds,
+        gpu_hours=_gpu_hours(seconds, workers * config.training.gpus_per_worker),
     )
+
+
+def _gpu_hours(seconds: float | None, gpus: float) -> float | None:
+    return None if seconds is None else seconds * gpus / 3600
 
 
 def _is_done(config: RunConfig, prepared: Prepared, student: StudentConfig) -> bool:

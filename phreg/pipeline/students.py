@@ -9,6 +9,7 @@ from phreg.distill.result import StudentReport
 from phreg.errors import MissingTargetsError
 from phreg.execution.train import distil
 from phreg.pipeline.prepare import Prepared
+from phreg.pipeline.rates import note_rate
 from phreg.storage import Folder
 
 
@@ -33,7 +34,14 @@ def distil_student(
 ) -> StudentReport:
     """Train one student, or go on with it, or reuse it when it is finished."""
     job = student_job(config, prepared, student)
-    return distil(job, config.output, address=config.ray_address, on_progress=on_progress)
+    report = distil(job, config.output, address=config.ray_address, on_progress=on_progress)
+    if not report.reused:
+        training = config.training
+        crops = report.steps * student.batch_size * training.workers
+        spec = TargetStore.open(Folder(config.cache_url), job.target_digest).spec
+        seconds = report.seconds * training.workers
+        note_rate(Folder(config.output), "students", spec, training.gpus_per_worker, crops, seconds)
+    return report
 
 
 def _reference(url: str, records: dict[str, CommitRecord], targets: str) -> ShardRef:

@@ -1,10 +1,13 @@
 """The targets stage: make what is missing of one kind of targets."""
 
+from phreg.cache import TargetStore
 from phreg.config import RunConfig
 from phreg.errors import GenerationError
-from phreg.execution.targets import OnProgress, TargetsReport, generate_targets
+from phreg.execution.targets import OnProgress, TargetsReport, generate_targets, in_flight
 from phreg.generate import check_quarantined
 from phreg.pipeline.prepare import Prepared
+from phreg.pipeline.rates import note_rate
+from phreg.storage import Folder
 
 
 def make_targets(
@@ -25,8 +28,20 @@ def make_targets(
         address=config.ray_address,
         on_progress=on_progress,
     )
+    if report.made:
+        _note_rate(config, prepared.targets[name], report)
     check_report(report, name, config.max_quarantined)
     return report
+
+
+def _note_rate(config: RunConfig, digest: str, report: TargetsReport) -> None:
+    """Shards that are in the hands of one actor at once share its time."""
+    generation = config.generation
+    seconds = sum(shard.seconds for shard in report.shards if not shard.reused) / in_flight(generation)
+    spec = TargetStore.open(Folder(config.cache_url), digest).spec
+    note_rate(
+        Folder(config.output), "targets", spec, generation.gpus_per_actor, report.forward_passes, seconds
+    )
 
 
 def check_report(report: TargetsReport, name: str, max_quarantined: float) -> None:
