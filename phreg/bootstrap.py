@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from phreg.seeding import derive_rng
+from phreg.seeding import Draws
 from phreg.set_counts import SetCounts, mean_iou, pixel_accuracy
 
 DRAWS = 2000
@@ -70,7 +70,7 @@ def _drawn(counts: Int[np.ndarray, "n K 3"], score: Measure) -> Float[np.ndarray
 
 def drawn_weights(images: int, draws: int = DRAWS, seed: int = SEED) -> Float[np.ndarray, "draws n"]:
     """How often each image is in each drawn set."""
-    chosen = derive_rng(seed, "bootstrap", images).integers(0, images, (draws, images))
+    chosen = Draws(seed, "bootstrap", images).integers(0, images - 1, draws * images).reshape(draws, images)
     offset = np.arange(draws)[:, None] * images
     counted = np.bincount((chosen + offset).ravel(), minlength=draws * images)
     return counted.reshape(draws, images).astype(np.float64)

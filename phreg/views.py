@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from phreg.errors import ConfigError
-from phreg.seeding import derive_rng
+from phreg.seeding import Draws
 
 CANDIDATES_PER_VIEW = 10  # the reference draws 10 n offsets and keeps the n most spread out
 
@@ -97,10 +97,10 @@ def sample_views(grid: int | tuple[int, int], n: int = 10, max_shift: float = 0.
         )
     if not 0 <= max_shift < 1:
         raise ConfigError("max_shift is out of range", expected="0 <= max_shift < 1", found=str(max_shift))
-    rng = derive_rng(seed, "views", rows, columns, n, repr(float(max_shift)))
-    reach = np.array([round(max_shift * rows), round(max_shift * columns)])
-    candidates = rng.integers(-reach, reach, size=(CANDIDATES_PER_VIEW * n, 2), endpoint=True)
-    flips = rng.integers(0, 2, size=n).astype(np.bool_)
+    draws = Draws(seed, "views", rows, columns, n, repr(float(max_shift)))
+    reach = (round(max_shift * rows), round(max_shift * columns))
+    candidates = np.stack([draws.integers(-side, side, CANDIDATES_PER_VIEW * n) for side in reach], 1)
+    flips = draws.coins(n)
     flips[0] = False
     return Views(_spread_out(candidates, n), flips)
 

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phreg import views as views_module
 from phreg.errors import ConfigError
 from phreg.views import Views, sample_views
 
@@ -38,6 +39,30 @@ def test_seeds_flips_and_offsets_vary() -> None:
     assert len({v.offsets.tobytes() for v in views}) == 50
     share = np.mean([v.flips[1:].mean() for v in views])
     assert 0.35 < share < 0.65
+
+
+def test_known_views() -> None:
+    """Cached targets depend on these: if this fails, the format version of the target spec must rise."""
+    square, oblong = sample_views(37, seed=3), sample_views((4, 20), 5, 0.3, seed=3)
+    assert square.offsets.tolist() == [
+        [0, 0], [-6, 6], [6, -6], [-6, -6], [5, 6], [6, 0], [-6, 0], [-1, 5], [-1, -5], [2, 3],
+    ]  # fmt: skip
+    assert square.flips.astype(int).tolist() == [0, 0, 1, 1, 1, 1, 0, 1, 0, 0]
+    assert oblong.offsets.tolist() == [[0, 0], [1, 6], [0, -6], [1, -3], [1, 3]]
+    assert oblong.flips.astype(int).tolist() == [0, 0, 1, 1, 0]
+
+
+def test_ten_candidates_per_view_are_drawn_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[np.ndarray] = []
+    spread_out = views_module._spread_out
+    monkeypatch.setattr(views_module, "_spread_out", lambda c, n: drawn.append(c) or spread_out(c, n))
+    for seed in range(200):
+        sample_views((20, 40), 10, 0.15, seed)
+    assert {candidates.shape for candidates in drawn} == {(100, 2)}
+    for axis, reach in enumerate((3, 6)):
+        values, counts = np.unique(np.concatenate(drawn)[:, axis], return_counts=True)
+        assert values.tolist() == list(range(-reach, reach + 1))
+        assert np.abs(counts / counts.mean() - 1).max() < 0.1
 
 
 @pytest.mark.parametrize(

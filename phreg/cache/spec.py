@@ -25,7 +25,7 @@ class TeacherIdentity(_Frozen):
 class TargetSpec(_Frozen):
     """Equal specs mean equal targets. Batch size, device and number of actors are no part of it."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     teacher: TeacherIdentity
     read_out: str
     precision: str = Field(description="of the teacher's forward pass")

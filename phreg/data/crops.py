@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from phreg.errors import ConfigError
-from phreg.seeding import derive_rng
+from phreg.seeding import Draws
 from phreg.types import Box
 
 
@@ -38,8 +38,7 @@ class CropRule:
         """
         if not 0 <= index < self.crops_per_image:
             raise IndexError(f"crop {index} of {self.crops_per_image}")
-        # Doubles only: numpy may change how it draws integers, not how it draws these.
-        size, down, across = derive_rng(self.seed, "crop", shard, key, index).random(3)
+        size, down, across = Draws(self.seed, "crop", shard, key, index).uniform(3).tolist()
         short = min(width, height)
         side = min(max(round((self.min_crop + (1 - self.min_crop) * size) * short), 1), short)
         return Box(int(down * (height - side + 1)), int(across * (width - side + 1)), side)

@@ -15,7 +15,7 @@ from phreg.models import Backbone
 from phreg.sealed import read_sealed, seal
 from phreg.storage import Folder
 
-FORMAT_VERSION = 1  # raise it when the same model would measure otherwise
+FORMAT_VERSION = 2  # raise it when the same model would measure otherwise
 
 
 class Evaluation(BaseModel):

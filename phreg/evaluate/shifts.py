@@ -6,7 +6,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from phreg.errors import ConfigError
-from phreg.seeding import derive_rng
+from phreg.seeding import Draws
 
 
 def draw_shifts(grid: tuple[int, int], count: int, max_shift: float, seed: int) -> Int[Tensor, "s 2"]:
@@ -33,5 +33,5 @@ def draw_shifts(grid: tuple[int, int], count: int, max_shift: float, seed: int) 
             found=f"{grid[0]} x {grid[1]}",
             remedy="use a larger image_size",
         )
-    rng = derive_rng(seed, "evaluation shifts", *grid, count, repr(float(max_shift)))
-    return torch.from_numpy(every[rng.permutation(len(every))[:count]])
+    draws = Draws(seed, "evaluation shifts", *grid, count, repr(float(max_shift)))
+    return torch.from_numpy(every[draws.permutation(len(every))[:count]])

@@ -88,6 +88,8 @@ def add_registers(
 
 
 def _append_registers(vit: VisionTransformer, registers: int, seed: int) -> None:
+    # PyTorch's own draws: another version may draw otherwise, as it may compute otherwise. What a student is
+    # depends on both, and its weights are stored.
     generator = torch.Generator().manual_seed(seed)
     width = vit.embed_dim
     fresh = torch.randn(1, registers, width, generator=generator) * width**-0.5

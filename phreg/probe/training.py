@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from phreg.errors import TrainingError
 from phreg.label_config import ProbeConfig
-from phreg.seeding import derive_rng, derive_seed
+from phreg.seeding import Draws, derive_seed
 
 OnSteps = Callable[[int, int], None]
 
 
 def start_values(config: ProbeConfig) -> torch.Generator:
-    """The generator of a head's start values."""
+    """The generator of a head's start values: PyTorch's, which may draw otherwise in another version. A score
+    depends on PyTorch's arithmetic anyway, and is stored when it was measured."""
     return torch.Generator().manual_seed(derive_seed(config.seed, "probe head"))
 
 
@@ -59,7 +60,7 @@ def batch_order(images: int, config: ProbeConfig) -> list[Int[Tensor, " B"]]:
     """
     needed = config.steps * config.batch_size
     passes = [
-        torch.from_numpy(derive_rng(config.seed, "probe order", i).permutation(images))
+        torch.from_numpy(Draws(config.seed, "probe order", i).permutation(images))
         for i in range(math.ceil(needed / images))
     ]
     return list(torch.cat(passes)[:needed].split(config.batch_size))

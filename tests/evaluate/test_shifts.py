@@ -28,6 +28,13 @@ def test_seeds_give_different_shifts() -> None:
     assert len({str(draw_shifts((16, 16), 8, 0.15, seed).tolist()) for seed in range(10)}) > 5
 
 
+def test_known_shifts() -> None:
+    """Stored evaluations depend on these: if this fails, their format version must rise."""
+    assert draw_shifts((16, 16), 8, 0.15, 0).tolist() == [
+        [2, -2], [1, -1], [-2, 1], [1, 0], [2, -1], [1, 2], [-2, -1], [0, -1],
+    ]  # fmt: skip
+
+
 def test_a_single_patch_cannot_be_shifted() -> None:
     with pytest.raises(ConfigError, match="single patch"):
         draw_shifts((1, 1), 8, 0.15, 0)

@@ -28,6 +28,12 @@ def test_the_seed_decides_order_and_start() -> None:
     assert not torch.equal(heads[0].linear.weight, heads[2].linear.weight)
 
 
+def test_a_known_order() -> None:
+    """Stored scores depend on it: if this fails, the format version of the methods' scores must rise."""
+    order = batch_order(5, ProbeConfig(steps=3, batch_size=3, seed=1))
+    assert [batch.tolist() for batch in order] == [[3, 0, 2], [4, 1, 2], [1, 0, 4]]
+
+
 def test_a_loss_that_is_not_finite_ends_the_training() -> None:
     features, targets = torch.zeros(3, 2, 1, 1).half(), torch.zeros(3, 1, 1)
     head = LinearHead(2, 1, start_values(ProbeConfig()))
