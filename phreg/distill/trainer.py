@@ -93,7 +93,7 @@ class _Run:
             epochs=settings.epochs,
             seed=settings.seed,
         )
-        student = build_student(job, store.spec).to(workers.device)
+        student = build_student(job, store.spec).on(workers.device)
         state = TrainingState.fresh(student, settings)
         return _Run(job, job.folder(output), workers, samples, held_out, plan, state)
 

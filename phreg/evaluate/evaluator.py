@@ -73,7 +73,7 @@ def measurements(
 ) -> Measurements:
     """As `measure`, image by image. Moves the model to `device`."""
     _check_fit(backbone, held_out)
-    backbone = backbone.to(device)
+    backbone = backbone.on(device)
     offsets = draw_shifts(_grid(backbone, held_out), shifts, max_shift, seed)
     rates, consistency, closeness, done = [], [], [], 0
     with torch.inference_mode():

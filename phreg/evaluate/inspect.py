@@ -58,7 +58,7 @@ def inspect_model(
     be read, or whose features are not finite, is skipped. Raises `DataError` if none can be used.
     """
     _check(backbone, images, views)
-    backbone = backbone.to(device)
+    backbone = backbone.on(device)
     measured: list[Measurements] = []
     drawn: list[Inspected] = []
     skipped: list[Quarantined] = []

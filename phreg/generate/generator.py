@@ -185,7 +185,7 @@ class TargetGenerator:
         if self._teacher is None:
             teacher = self._load_teacher()
             check_teacher(teacher, self.spec)
-            self._teacher = teacher.to(self._device)
+            self._teacher = teacher.on(self._device)
         return self._teacher
 
 

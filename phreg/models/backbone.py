@@ -5,7 +5,7 @@ Shapes: B batch, H W pixels, h w patches, P = h w, D width of the network, C wid
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy.typing as npt
 import torch
@@ -19,10 +19,12 @@ from phreg.errors import ModelError
 from phreg.fingerprint import digest_weights
 from phreg.models.architecture import vit_arguments
 from phreg.models.position import resample_grid
+from phreg.models.precision import keep_float32
 from phreg.models.read_outs import check_read_out, run_last_block
 from phreg.progress import tell
 
 Watch = Callable[[Float[Tensor, "B P D"]], None]
+Own = TypeVar("Own", bound="Backbone")
 
 
 def is_clip_like(vit: VisionTransformer) -> bool:
@@ -64,6 +66,11 @@ class Backbone(nn.Module):
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, _channels(name, values), persistent=False)
         self._source_digest = source_digest
+
+    def on(self: Own, device: torch.device | str) -> Own:
+        """Itself, moved to where it computes from now on; float32 is kept exact there."""
+        keep_float32(device)
+        return self.to(device)
 
     @property
     def image_size(self) -> tuple[int, int]:

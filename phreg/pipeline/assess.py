@@ -106,7 +106,7 @@ def _draw(config: RunConfig, prepared: Prepared, report: StudentReport) -> int:
         crops = held_out(
             reference_store(config, prepared), list(prepared.validation), config.evaluation.figures
         )
-        models = [load_teacher(config.teacher).to(device), load_student(f"{report.url}/model").to(device)]
+        models = [load_teacher(config.teacher).on(device), load_student(f"{report.url}/model").on(device)]
         for i, (key, crop) in enumerate(zip(crops.keys, crops.crops, strict=True)):
             batch = torch.from_numpy(crop)[None].to(device)
             before, after = (m(m.normalize(batch))[0].cpu() for m in models)

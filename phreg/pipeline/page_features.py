@@ -55,7 +55,7 @@ def draw_features(
     """The section, and how many forward passes the teacher made for it. Raises `NonFiniteError`."""
     store, device = reference_store(config, prepared), device_of(config)
     crops = held_out(store, list(prepared.validation), config.evaluation.figures)
-    models = [load_teacher(config.teacher).to(device), load_student(student_url).to(device)]
+    models = [load_teacher(config.teacher).on(device), load_student(student_url).on(device)]
     groups = []
     for key, crop in zip(crops.keys, crops.crops, strict=True):
         batch = torch.from_numpy(crop)[None].to(device)

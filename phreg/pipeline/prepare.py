@@ -13,6 +13,7 @@ from phreg.errors import ConfigError, ShardError
 from phreg.generate import target_spec
 from phreg.label_config import Column
 from phreg.models import Backbone, load_teacher
+from phreg.models.precision import keep_float32
 from phreg.pipeline.columns_present import columns_present
 from phreg.progress import tell
 from phreg.storage import Folder
@@ -61,6 +62,7 @@ def target_specs(config: RunConfig, teacher: Backbone) -> dict[str, TargetSpec]:
 
 def prepare(config: RunConfig) -> Prepared:
     """Check shards, teacher, students and stores; write the specs. Raises before anything is computed."""
+    keep_float32("cuda" if config.generation.gpus_per_actor or config.training.gpus_per_worker else "cpu")
     tell("looking for the shards")
     train, validation = shard_urls(config)
     tell("looking into the first shards")

@@ -49,7 +49,7 @@ def _recompute(
     store: TargetStore, teacher: Backbone, urls: dict[str, str]
 ) -> Callable[[str, list[tuple[str, int]]], Tensor]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    teacher = teacher.to(device)
+    teacher = teacher.on(device)
 
     def recompute(shard: str, places: list[tuple[str, int]]) -> Tensor:
         samples = {sample.key: sample for sample in read_shard(urls[shard]).samples}

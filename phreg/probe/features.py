@@ -39,7 +39,7 @@ class FeatureMaker:
         device: str = "cpu",
         views: Views | None = None,
     ) -> None:
-        self.backbone = backbone.to(device)
+        self.backbone = backbone.on(device)
         self.folder = folder
         self.device = torch.device(device)
         self.views = views

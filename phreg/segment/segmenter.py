@@ -58,7 +58,7 @@ class Segmenter:
         nameless = background if self.settings.background_threshold is not None else None
         _check_fits(backbone, embeddings, owner, classes, nameless)
         check_windows(self.settings, backbone.patch_size)
-        self.backbone = backbone if device is None else backbone.to(device)
+        self.backbone = backbone.on(backbone.mean.device if device is None else device)
         self.device = self.backbone.mean.device
         self.embeddings = F.normalize(embeddings.float(), dim=-1).to(self.device)
         self.owner = owner.to(self.device)
