@@ -29,13 +29,27 @@ import re
 from phreg.types import Damage
 
 
+def printable(text: str) -> str:
+    """Text that every terminal, file and figure takes: what is not printable is escaped, line by line.
+
+    That is lone surrogates (in names of files that are not UTF-8), control characters, and marks that turn
+    the direction of the text after them.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text
+    )
+
+
 def hide_credentials(text: str) -> str:
-    """Text without what URLs in it may carry: user information, and the query of a signed URL.
+    """Printable text without what URLs in it may carry: user information, and the query of a signed URL.
 
     A query is what follows a `?` and, but for http(s), names a value: in `s3://bucket/photos-00000?.tar`
     and in `year=202?/month=*` the `?` is a glob. In time linear in the text.
     """
-    return re.sub(r"([?&])[^?&=/\s]*=\S*", r"\1***", re.sub(r"\S+", _without_secrets, text))
+    without = re.sub(r"\S+", _without_secrets, printable(text))
+    return re.sub(r"([?&])[^?&=/\s]*=\S*", r"\1***", without)
 
 
 def _without_secrets(word: re.Match[str]) -> str:

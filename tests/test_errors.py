@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import phreg.errors
 from phreg.errors import PhregError, hide_credentials
+from phreg.storage.messages import shown
 
 ERRORS = [
     error
@@ -53,6 +54,14 @@ def test_no_user_or_password_is_shown(user: str, password: str, path: str, quote
     assert password not in said
     assert said.startswith("cannot read ")
     assert said.endswith(", no such place") or "?" in path
+
+
+@given(st.text(st.characters(codec=None), max_size=50))
+def test_whatever_a_name_holds_can_be_printed(name: str) -> None:
+    said = str(PhregError(f"Cannot read {name}", found=name))
+    said.encode()
+    assert all(letter.isprintable() or letter in "\n\t" for letter in said)
+    assert shown(name).isprintable()
 
 
 def test_a_query_of_a_web_server_is_hidden_whatever_it_is() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from phreg.cli.options import add_command, positive, print_table
 from phreg.cli.progress import showing
+from phreg.cli.tables import plain
 from phreg.progress import tell
 
 
@@ -21,7 +22,9 @@ def add(commands: Any) -> None:
         metavar="MODEL",
         help="timm/NAME[.TAG], open_clip/NAME:TAG, local-dir:PATH, open_clip-dir:PATH or phreg/small-clip",
     )
-    parser.add_argument("images", metavar="IMAGES", nargs="+", help="image files or URLs, not folders")
+    parser.add_argument(
+        "images", metavar="IMAGES", nargs="+", help="image files or URLs; of URLs globs, too; not folders"
+    )
     parser.add_argument("--checkpoint", help="URL of weights, instead of a download")
     parser.add_argument(
         "--checkpoint-key", help="which network of a checkpoint with several: teacher.backbone"
@@ -49,10 +52,11 @@ def _png(path: str) -> str:
 def inspect(options: argparse.Namespace) -> int:
     import torch
 
+    from phreg.data import expand_images
     from phreg.evaluate import inspect_model
     from phreg.models import load_backbone
 
-    figure = Path(options.figure)
+    figure, images = Path(options.figure), expand_images(options.images)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with showing("inspecting"):
         backbone = load_backbone(
@@ -64,11 +68,11 @@ def inspect(options: argparse.Namespace) -> int:
             checkpoint_key=options.checkpoint_key,
         )
         show = partial(tell, "measuring")
-        inspection = inspect_model(backbone, options.images, options.views, 0, device, options.model, show)
+        inspection = inspect_model(backbone, images, options.views, 0, device, options.model, show)
     rows = [*inspection.per_image, {"image": "all"} | inspection.metrics]
     print_table([_row(row) for row in rows], "no images")
     for key, reason in inspection.skipped:
-        print(f"skipped {key}: {reason}")
+        print(plain(f"skipped {key}: {reason}"))
     figure.parent.mkdir(parents=True, exist_ok=True)
     figure.write_bytes(inspection.figure)
     print(f"\n{inspection.verdict}\nfigure: {options.figure}")

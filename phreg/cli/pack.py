@@ -8,6 +8,7 @@ from typing import Any
 
 from phreg.cli.options import add_command, human_bytes, positive
 from phreg.cli.progress import showing
+from phreg.cli.tables import plain
 from phreg.errors import hide_credentials
 from phreg.progress import tell
 
@@ -46,7 +47,7 @@ def pack(options: argparse.Namespace) -> int:
         listed = hide_credentials(f"{options.out}/quarantine.jsonl")
         print(f"{len(report.quarantined)} unreadable, listed in {listed}:")
         for path, reason in report.quarantined[:20]:
-            print(f"  {path}: {reason}")
+            print(plain(f"  {path}: {reason}"))
     if report.shards:
         print(f"\n{config_lines(options.out, report.shards)}")
     return 0

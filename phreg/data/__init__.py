@@ -12,7 +12,7 @@ from phreg.data.shard import (
     measure_shard,
     read_shard,
 )
-from phreg.data.urls import expand_urls, shard_name
+from phreg.data.urls import expand_images, expand_urls, shard_name
 
 __all__ = [
     "IMAGE_EXTENSIONS",
@@ -25,6 +25,7 @@ __all__ = [
     "count_samples",
     "cut",
     "decode_image",
+    "expand_images",
     "expand_urls",
     "measure_shard",
     "pack_images",

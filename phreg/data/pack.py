@@ -17,11 +17,12 @@ from functools import partial
 from pathlib import Path
 
 from phreg.data.pack_record import PackedShard, another_set, check_source, read_records, shard_stem
-from phreg.data.pack_source import SourceImage, list_images, printable, read_image
+from phreg.data.pack_source import SourceImage, list_images, read_image
 from phreg.data.urls import shard_name
 from phreg.errors import ConfigError
 from phreg.fingerprint import digest_bytes
 from phreg.storage import Folder
+from phreg.storage.messages import shown
 from phreg.types import Quarantined
 
 Progress = Callable[[int, int], None]
@@ -142,7 +143,7 @@ class _Packer:
         stem = shard_stem(self.name, index)
         images = self._load(members)
         self.unread += [
-            Quarantined(printable(image.path), image.problem) for image in images if not image.lasting
+            Quarantined(shown(image.path), image.problem) for image in images if not image.lasting
         ]
         samples = [image for image in images if image.data]
         broken = [image for image in images if image.problem and image.lasting]

@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from braceexpand import braceexpand
 
@@ -12,6 +13,17 @@ from phreg.storage import glob_url
 
 MAX_URLS = 1_000_000
 MAX_NAME_BYTES = 200  # a path component has 255; the cache adds an attempt to it
+
+
+class Kind(NamedTuple):
+    """What a pattern stands for."""
+
+    one: str
+    remedy: str
+
+
+SHARDS = Kind("shard", "; `phreg pack IMAGES OUT` makes shards of images")
+IMAGES = Kind("image", "")
 _RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)")
 _LEFT = re.compile(r"\{[^{}/]*\.\.[^{}/]*\}|\{[^{}/]*\}(?=[^/]*$)")
 _NAME = re.compile(r"\w[\w.+=@,~ -]*")
@@ -41,6 +53,19 @@ def expand_urls(patterns: Sequence[str]) -> list[str]:
     return list(shards.values())
 
 
+def expand_images(patterns: Sequence[str]) -> list[str]:
+    """Paths and URLs of single images in the order written, globs and brace ranges expanded as of shards.
+
+    A file that is called so, glob or not, is meant by its name. Raises `ConfigError` for a glob that
+    matches nothing.
+    """
+    images: dict[str, None] = {}
+    for pattern in patterns:
+        literal = "://" not in pattern and os.path.exists(os.path.expanduser(pattern))
+        images |= dict.fromkeys([pattern] if literal else _expanded([pattern], IMAGES))
+    return list(images)
+
+
 def shard_name(url: str) -> str:
     """`photos-000000` of `s3://bucket/photos-000000.tar`: a safe path component, or `ConfigError`."""
     name = url.rpartition("/")[2].removesuffix(".tar")
@@ -55,10 +80,10 @@ def shard_name(url: str) -> str:
     return name
 
 
-def _expanded(patterns: Iterable[str]) -> Iterator[str]:
+def _expanded(patterns: Iterable[str], kind: Kind = SHARDS) -> Iterator[str]:
     for pattern in patterns:
         for url in _braces(pattern):
-            yield from _matches(url, pattern) if _has_glob(url) else (url,)
+            yield from _matches(url, pattern, kind) if _has_glob(url) else (url,)
 
 
 def _braces(pattern: str) -> list[str]:
@@ -102,14 +127,14 @@ def _has_glob(url: str) -> bool:
     return bool(re.search(r"[*\[]" if url.startswith(("http://", "https://")) else r"[*?\[]", url))
 
 
-def _matches(glob: str, pattern: str) -> list[str]:
+def _matches(glob: str, pattern: str, kind: Kind) -> list[str]:
     urls = glob_url(glob)
     if not urls:
         raise ConfigError(
-            f"No shard matches {glob!r}" + (f" (from {pattern!r})" if glob != pattern else ""),
+            f"No {kind.one} matches {glob!r}" + (f" (from {pattern!r})" if glob != pattern else ""),
             expected="at least one file",
             found="none, or no such bucket or folder" if "://" in glob else "none, or no such folder",
-            remedy="check the pattern and the place; `phreg pack IMAGES OUT` makes shards of images",
+            remedy=f"check the pattern and the place{kind.remedy}",
         )
     return urls
 

@@ -134,12 +134,15 @@ class Folder:
                 found.append(StoredObject(path, stat.st_size, stat.st_mtime))
         return found
 
-    def list(self, under: str = "") -> list[StoredObject]:
-        """All objects below `under`, at any depth, sorted by path; none if there is no such folder."""
+    def list(self, under: str = "", every: bool = False) -> list[StoredObject]:
+        """All objects below `under`, at any depth, sorted by path; none if there is no such folder.
+
+        `every`: also objects whose names end in a slash, as some tools write for folders.
+        """
         objects = (
             StoredObject(name, int(info["size"] or 0), _modified(info))
             for name, info in self._find(under, "find").items()
-            if info["type"] == "file" and not name.endswith("/")
+            if info["type"] == "file" and (every or not name.endswith("/"))
         )
         return sorted(objects, key=lambda item: item.path)
 

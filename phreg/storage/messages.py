@@ -74,8 +74,9 @@ def _not_found(error: Exception, problem: str, url: str) -> ObjectNotFoundError:
 
 
 def shown(url: str) -> str:
-    """A URL without the credentials it may carry: user information, and the query of a signed URL."""
-    return hide_credentials(url)
+    """A URL or a name on one line, without the credentials it may carry: user information, and the query of a
+    signed URL."""
+    return hide_credentials(url).replace("\n", r"\n").replace("\t", r"\t")
 
 
 def redacted(text: str, options: Mapping[str, Any]) -> str:
@@ -84,7 +85,7 @@ def redacted(text: str, options: Mapping[str, Any]) -> str:
     secrets = set(_secrets(os.environ)) | set(_secrets(fsspec.config.conf))
     for secret in sorted(secrets | set(_strings(options)), key=len, reverse=True):
         text = text.replace(secret, "***")
-    return shown(text)
+    return hide_credentials(text)
 
 
 def _secrets(settings: Mapping[str, Any]) -> Iterator[str]:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ from phreg.cli import main, run, table
 from phreg.cli.main import USAGE, build_parser
 from phreg.cli.pack import config_lines
 from phreg.config import load_config
+from phreg.storage import Folder
 from phreg.table_config import load_table
-from tests.helpers import make_image
+from tests.helpers import jpeg_bytes, make_image
 from tests.small_run import save_teacher, write_config
 
 COMMANDS = [
@@ -168,6 +170,31 @@ def test_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "shift_cosine_mean" in shown
     assert "b.jpg" in shown
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_inspect_takes_globs_and_names_of_any_bytes(
+    tmp_path: Path, s3_folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = [
+        os.fsdecode(os.fsencode(tmp_path) + name) for name in (b"/caf\xe9.jpg", b"/$x_\x1b[2J.jpg", b"/b\xff")
+    ]
+    for path in odd:
+        Path(path).write_bytes(jpeg_bytes(make_image(1)) if path.endswith(".jpg") else b"no image")
+    s3_folder.write("a.jpg", jpeg_bytes(make_image(2)))
+    arguments = [
+        "inspect",
+        save_teacher(tmp_path / "teacher"),
+        *odd,
+        s3_folder.url_of("*.jpg"),
+        "--views",
+        "3",
+    ]
+    assert main([*arguments, "--figure", str(tmp_path / "figure.png")]) == 1
+    printed = capsys.readouterr().out
+    assert r"caf\udce9.jpg" in printed
+    assert r"x_\x1b[2J.jpg" in printed
+    assert rf"skipped {tmp_path}/b\udcff: " in printed
+    assert s3_folder.url_of("a.jpg") in printed
 
 
 @pytest.mark.parametrize("place", ["none", "mistyped"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phreg.data import expand_urls, shard_name
+from phreg.data import expand_images, expand_urls, shard_name
 from phreg.errors import ConfigError
 from phreg.storage import Folder
 
@@ -62,6 +62,21 @@ def test_globs_of_an_object_store(s3_folder: Folder) -> None:
     assert expand_urls([s3_folder.url_of("*.tar")]) == found
     s3_folder.write("x-2.tar", b"content")  # listings are not remembered
     assert len(expand_urls([s3_folder.url_of("*.tar"), *found])) == 3
+
+
+def test_globs_of_images(s3_folder: Folder, tmp_path: Path) -> None:
+    """A file that is there is meant by its name, as a shell would leave it."""
+    for name in ("x-1.jpg", "x-0.jpg", "deep/y.jpg", "notes.txt"):
+        s3_folder.write(name, b"content")
+    found = [s3_folder.url_of("x-0.jpg"), s3_folder.url_of("x-1.jpg")]
+    assert expand_images([s3_folder.url_of("*.jpg")]) == found
+    assert expand_images([found[1], s3_folder.url_of("x-{0..1}.jpg")]) == found[::-1]
+    assert expand_images([s3_folder.url_of("**/*.jpg")]) == [s3_folder.url_of("deep/y.jpg"), *found]
+    touch(tmp_path, "a[1].jpg", "a1.jpg", "b{0}.jpg")
+    literal = [str(tmp_path / "a[1].jpg"), str(tmp_path / "b{0}.jpg"), "https://host/a?b=c"]
+    assert expand_images(literal) == literal
+    with pytest.raises(ConfigError, match="No image matches"):
+        expand_images([s3_folder.url_of("*.png")])
 
 
 def test_globs_in_memory() -> None:
