@@ -35,10 +35,9 @@ _TEMPORARY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREF
 def ensure_server() -> None:
     """See to a Prefect API, once a process. Raises `ConfigError` if the one named does not answer, and
     `PhregError` if a temporary one does not start in time."""
-    if PREFECT_API_URL.value():
-        tell("asking Prefect's server")
-        _check_named(PREFECT_API_URL.value())
-    elif PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+    if named_server():
+        return
+    if PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
         TemporaryServer().start()
     else:
         raise ConfigError(
@@ -46,6 +45,15 @@ def ensure_server() -> None:
             expected="PREFECT_API_URL, or PREFECT_SERVER_ALLOW_EPHEMERAL_MODE=true",
             remedy="see `prefect config view` for the profile in use",
         )
+
+
+def named_server() -> str | None:
+    """The URL of the API that is named, if one is. Raises `ConfigError` unless it answers."""
+    url = PREFECT_API_URL.value()
+    if url:
+        tell("asking Prefect's server")
+        _check_named(url)
+    return url
 
 
 def _check_named(url: str) -> None:

@@ -16,7 +16,7 @@ from tests.small_run import save_teacher, write_config
 COMMANDS = [
     *("run", "plan", "table", "demo", "pack", "inspect"),
     *("cache list", "cache quarantined", "cache verify", "cache gc"),
-    *("registry list", "registry show", "registry promote"),
+    *("registry list", "registry show", "registry promote", "doctor"),
 ]
 
 

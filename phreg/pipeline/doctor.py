@@ -1,0 +1,153 @@
+"""What a run leans on, looked at one by one: packages, torch and its device, Ray, storage."""
+
+import contextlib
+import itertools
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from phreg.errors import PhregError
+from phreg.execution.cluster import check_address
+from phreg.progress import tell
+from phreg.storage import Creation, Folder
+
+OK, NOTE, WRONG = "ok", "note", "wrong"
+LARGE_BYTES = 8 * 10**6  # the order of an object of targets
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, whether a run can do with it, what is there, and what to do if it cannot."""
+
+    check: str
+    state: str
+    found: str
+    remedy: str = ""
+
+
+def examine(url: str | None = None, ray_address: str | None = None) -> list[Finding]:
+    """All there is to find. `url`: a folder for runs; what is written there is removed again."""
+    findings = []
+    for check in (packages, torchvision, device):
+        tell(f"looking at {check.__name__}")
+        findings.append(check())
+    tell("looking for Ray")
+    findings.append(ray_cluster(ray_address or os.environ.get("RAY_ADDRESS")))
+    return findings + (storage(url) if url else [])
+
+
+def packages() -> Finding:
+    """Whether the installed versions are those that this phreg was made for."""
+    needed = [Requirement(line) for line in metadata.requires("phreg") or ()]
+    needed = [each for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
+    wrong = [words for each in needed if (words := _unfit(each))]
+    if wrong:
+        return Finding(
+            "packages", WRONG, "; ".join(wrong), "install phreg anew, into an environment of its own"
+        )
+    return Finding("packages", OK, f"all {len(needed)} fit phreg {metadata.version('phreg')}")
+
+
+def _unfit(needed: Requirement) -> str:
+    try:
+        there = metadata.version(needed.name)
+    except metadata.PackageNotFoundError:
+        return f"{needed.name} is missing"
+    fits = needed.specifier.contains(there, prereleases=True)
+    return "" if fits else f"{needed.name} is {there}, not {needed.specifier}"
+
+
+def torchvision() -> Finding:
+    """Whether its compiled operators work beside this torch; phreg itself uses none of them."""
+    import torch
+    import torchvision as installed
+
+    versions = f"torch {torch.__version__}, torchvision {installed.__version__}"
+    try:
+        installed.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
+    except (RuntimeError, NotImplementedError):
+        return Finding(
+            "torchvision", NOTE, f"{versions}: its operators do not work with this torch",
+            "nothing, for phreg; for other uses install the build of torchvision that fits torch",
+        )  # fmt: skip
+    return Finding("torchvision", OK, versions)
+
+
+def device() -> Finding:
+    """The GPUs that torch can use here; on a cluster, every node has its own."""
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return Finding("device", OK, ", ".join(names))
+    if not Path("/dev/nvidia0").exists():
+        return Finding("device", OK, f"no GPU, {os.cpu_count()} CPUs")
+    build = torch.version.cuda or "a CPU-only one"
+    return Finding(
+        "device", WRONG, f"a GPU that torch cannot use (its build: {build})",
+        "install the build of torch that fits the GPU's driver (`nvidia-smi` tells its version)",
+    )  # fmt: skip
+
+
+def ray_cluster(address: str | None) -> Finding:
+    if address in (None, "local"):
+        return Finding("Ray", OK, "no cluster is named: a run starts a Ray of its own on this machine")
+    assert address is not None
+    try:
+        check_address(address)
+    except PhregError as error:
+        return failed("Ray", error)
+    return Finding("Ray", OK, f"a cluster answers at {address}")
+
+
+def storage(url: str) -> list[Finding]:
+    """Whether objects come back as they were put, how fast, and whether none is ever replaced unasked."""
+    folder, name = Folder(url), f"phreg-doctor-{secrets.token_hex(8)}"
+    is_new = folder.is_local and not folder.local_path.exists()
+    tell("writing to and reading from the store")
+    try:
+        try:
+            return [_transfers(folder / name), _creation(folder)]
+        finally:
+            folder.remove_all(name)
+            if is_new:
+                with contextlib.suppress(OSError):  # somebody has begun to use it
+                    folder.local_path.rmdir()
+    except PhregError as error:
+        return [failed("storage", error)]
+
+
+def _transfers(place: Folder) -> Finding:
+    data, times = secrets.token_bytes(LARGE_BYTES), [time.perf_counter()]
+    for step in (
+        lambda: place.write("small", b"x"),
+        lambda: place.write("large", data),
+        lambda: place.read("large"),
+    ):
+        found = step()
+        times.append(time.perf_counter())
+    small, put, got = (max(after - before, 1e-6) for before, after in itertools.pairwise(times))
+    if found != data:
+        return Finding(
+            "storage", WRONG, "an object that was read is not what was written", "use another store"
+        )
+    rates = f"{LARGE_BYTES / put / 1e6:.0f} MB/s written, {LARGE_BYTES / got / 1e6:.0f} MB/s read"
+    return Finding("storage", OK, f"{rates}, {1000 * small:.0f} ms for a small object")
+
+
+def _creation(folder: Folder) -> Finding:
+    answer = folder.creation
+    said = f"when an object of that name is there, the store {answer.value}"
+    if answer is Creation.EXCLUSIVE:
+        return Finding("creation", OK, said)
+    return Finding("creation", NOTE, said, "let one run at a time write to one cache and registry")
+
+
+def failed(check: str, error: PhregError) -> Finding:
+    found = f"{error.problem}; {error.found}" if error.found else error.problem
+    return Finding(check, WRONG, found, error.remedy)
