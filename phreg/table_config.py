@@ -37,7 +37,7 @@ class TableConfig(Section):
     run: RunConfig = Field(description="a run's config, or the path of one, relative to the table's")
     teacher_rows: tuple[TeacherRow, ...] = Field((), description="rows before the students'")
     label_free: bool = Field(
-        False, description="also the run's own measures: shift consistency, cosine to the targets, outliers"
+        False, description="also the run's own measures: shift consistency, cosine to the targets, artifacts"
     )
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="mean and spread are over these")
 

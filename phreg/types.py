@@ -28,6 +28,8 @@ class Damage(NamedTuple):
 
 
 HIGHER_IS_BETTER: dict[str, bool] = {
+    "artifact_rate": False,
+    "norm_ratio": False,
     "outlier_rate": False,
     "shift_cosine_mean": True,
     "shift_cosine_p5": True,
@@ -35,4 +37,7 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     "target_cosine_p5": True,
     "target_cosine_p50": True,
 }
-"""The label-free measures, and in which direction each is good."""
+"""The label-free measures, and in which direction each is good.
+
+`artifact_rate` and `norm_ratio` are of tokens before the final norm, in the block where they are largest;
+`outlier_rate` is the rate of artifacts after it. The others are of features, and so after it too."""

@@ -1,21 +1,29 @@
 """`phreg inspect`."""
 
 import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from phreg.cli.fail_rules import FailRule, fail_rule
 from phreg.cli.options import add_command, positive, print_table
 from phreg.cli.progress import showing
 from phreg.cli.tables import plain
 from phreg.progress import tell
+
+if TYPE_CHECKING:
+    from phreg.evaluate import Inspection
 
 
 def add(commands: Any) -> None:
     parser = add_command(
         commands, "inspect", inspect, "Is this ViT dirty? Artifact measures and a figure, no pipeline.",
         "phreg inspect timm/vit_small_patch14_dinov2.lvd142m cat.jpg dog.jpg --figure dirty.png\n"
-        "phreg inspect open_clip/ViT-B-16:openai photos/*.jpg --read-out value --image-size 336",
+        "phreg inspect open_clip/ViT-B-16:openai photos/*.jpg --layers --image-size 336\n"
+        "phreg inspect local-dir:student photos/*.jpg --fail-if 'artifact_rate > 0.01'",
     )  # fmt: skip
     parser.add_argument(
         "model",
@@ -40,6 +48,20 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--figure", type=_png, default="inspection.png", help="PNG file of the figure (inspection.png)"
     )
+    parser.add_argument(
+        "--layers",
+        action="store_true",
+        help="also a table of artifacts and norms after each block",
+    )
+    parser.add_argument(
+        "--fail-if",
+        type=fail_rule,
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="end with exit code 1 if it holds, such as 'artifact_rate > 0.01'; may be given several times",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
 
 def _png(path: str) -> str:
@@ -69,15 +91,42 @@ def inspect(options: argparse.Namespace) -> int:
         )
         show = partial(tell, "measuring")
         inspection = inspect_model(backbone, images, options.views, 0, device, options.model, show)
-    rows = [*inspection.per_image, {"image": "all"} | inspection.metrics]
-    print_table([_row(row) for row in rows], "no images")
-    for key, reason in inspection.skipped:
-        print(plain(f"skipped {key}: {reason}"))
     figure.parent.mkdir(parents=True, exist_ok=True)
     figure.write_bytes(inspection.figure)
+    broken = [rule for rule in options.fail_if if rule.holds(inspection.metrics)]
+    if options.json:
+        print(json.dumps(_report(options, inspection, broken), indent=2))
+    else:
+        _print(options, inspection)
+    for rule in broken:
+        print(f"failed: {rule}: it is {inspection.metrics[rule.metric]:.6g}", file=sys.stderr)
+    return 1 if inspection.skipped or broken else 0
+
+
+def _print(options: argparse.Namespace, inspection: "Inspection") -> None:
+    rows = [*inspection.per_image, {"image": "all"} | inspection.metrics]
+    print_table([_row(row) for row in rows], "no images")
+    if options.layers:
+        print_table([_row(row) for row in inspection.layers], "no blocks")
+    for key, reason in inspection.skipped:
+        print(plain(f"skipped {key}: {reason}"))
     print(f"\n{inspection.verdict}\nfigure: {options.figure}")
-    return 1 if inspection.skipped else 0
 
 
-def _row(row: dict[str, Any]) -> dict[str, str]:
+def _report(
+    options: argparse.Namespace, inspection: "Inspection", broken: Sequence[FailRule]
+) -> dict[str, Any]:
+    return {
+        "model": options.model,
+        "verdict": inspection.verdict,
+        "metrics": inspection.metrics,
+        "layers": inspection.layers,
+        "images": inspection.per_image,
+        "skipped": [item._asdict() for item in inspection.skipped],
+        "failed": [str(rule) for rule in broken],
+        "figure": options.figure,
+    }
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, str]:
     return {name: f"{value:.4f}" if isinstance(value, float) else str(value) for name, value in row.items()}

@@ -6,7 +6,8 @@ from phreg.evaluate.evaluator import Measurements, measure, measurements
 from phreg.evaluate.figures import Inspected, draw_before_after, draw_inspection
 from phreg.evaluate.held_out import HeldOut, held_out
 from phreg.evaluate.inspect import Inspection, inspect_model
-from phreg.evaluate.measures import outlier_rate, shift_cosines, target_cosines
+from phreg.evaluate.look import Look, look, telling_block
+from phreg.evaluate.measures import shift_cosines, target_cosines
 from phreg.evaluate.shifts import draw_shifts
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "HeldOut",
     "Inspected",
     "Inspection",
+    "Look",
     "Measurements",
     "benchmark_digest",
     "draw_before_after",
@@ -24,9 +26,10 @@ __all__ = [
     "evaluation_digest",
     "held_out",
     "inspect_model",
+    "look",
     "measure",
     "measurements",
-    "outlier_rate",
     "shift_cosines",
     "target_cosines",
+    "telling_block",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from phreg.errors import ModelError, NonFiniteError
 from phreg.evaluate.held_out import HeldOut
-from phreg.evaluate.measures import outlier_rate, shift_cosines, target_cosines
+from phreg.evaluate.look import Look, look
+from phreg.evaluate.measures import target_cosines
 from phreg.evaluate.shifts import draw_shifts
 from phreg.models import Backbone
 from phreg.progress import tell
@@ -23,16 +24,18 @@ IMAGES_PER_FORWARD = 4
 
 @dataclass(frozen=True, eq=False)
 class Measurements:
-    """What was measured on n images: outlier rates [n], shift cosines [n, k], target cosines [n, P].
+    """What was measured on n images: artifact rates and norm ratios [n, L + 1] of the stages of a `Look`,
+    shift cosines [n, k], target cosines [n, P].
 
     Percentiles and means are taken over all tokens of all images together.
     """
 
     keys: tuple[str, ...]
-    outlier_rates: Array
+    artifact_rates: Array
+    norm_ratios: Array
     shift_cosines: Array
     target_cosines: Array | None
-    forward_passes: int
+    forward_passes: int = 0
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -44,9 +47,18 @@ class Measurements:
         """The same for each image, in the order of `keys`."""
         return [self._summary(slice(i, i + 1)) for i in range(len(self.keys))]
 
+    @property
+    def stages(self) -> list[dict[str, float]]:
+        """Over all images, after each block and then of the features: `artifact_rate` and `norm_ratio`."""
+        pairs = zip(self.artifact_rates.mean(0), self.norm_ratios.mean(0), strict=True)
+        return [{"artifact_rate": float(rate), "norm_ratio": float(ratio)} for rate, ratio in pairs]
+
     def _summary(self, images: slice) -> dict[str, float]:
+        rates, ratios = self.artifact_rates[images].mean(0), self.norm_ratios[images].mean(0)
         found = {
-            "outlier_rate": float(self.outlier_rates[images].mean()),
+            "artifact_rate": float(rates[:-1].max()),
+            "norm_ratio": float(ratios[:-1].max()),
+            "outlier_rate": float(rates[-1]),
             "shift_cosine_mean": float(self.shift_cosines[images].mean()),
             "shift_cosine_p5": float(np.percentile(self.shift_cosines[images], 5)),
         }
@@ -75,23 +87,25 @@ def measurements(
     _check_fit(backbone, held_out)
     backbone = backbone.on(device)
     offsets = draw_shifts(_grid(backbone, held_out), shifts, max_shift, seed)
-    rates, consistency, closeness, done = [], [], [], 0
+    parts, done = [], 0
     with torch.inference_mode():
         for keys, images, targets in _batches(backbone, held_out, device):
             with _naming(keys):
-                features = backbone(images).float()
-                rates.append(outlier_rate(features))
-                consistency.append(shift_cosines(backbone, images, offsets))
-                if targets is not None:
-                    closeness.append(target_cosines(targets, features))
+                parts.append(measurements_of(keys, look(backbone, images, offsets), targets))
             done += len(keys)
             tell("measuring", done, len(held_out))
+    return replace(join(parts), forward_passes=len(held_out) * (1 + len(offsets)))
+
+
+def measurements_of(keys: Sequence[str], seen: Look, targets: Tensor | None) -> Measurements:
+    """What a look at images comes to. Raises `NonFiniteError` for targets that are not finite."""
+    closeness = None if targets is None else target_cosines(targets, seen.features)
     return Measurements(
-        keys=held_out.keys,
-        outlier_rates=_array(rates),
-        shift_cosines=_array(consistency),
-        target_cosines=_array(closeness) if closeness else None,
-        forward_passes=len(held_out) * (2 + len(offsets)),
+        keys=tuple(keys),
+        artifact_rates=_array(seen.artifact_rates),
+        norm_ratios=_array(seen.norm_ratios),
+        shift_cosines=_array(seen.shift_cosines),
+        target_cosines=None if closeness is None else _array(closeness),
     )
 
 
@@ -100,7 +114,8 @@ def join(parts: Sequence[Measurements]) -> Measurements:
     closeness = [part.target_cosines for part in parts if part.target_cosines is not None]
     return Measurements(
         keys=tuple(key for part in parts for key in part.keys),
-        outlier_rates=np.concatenate([part.outlier_rates for part in parts]),
+        artifact_rates=np.concatenate([part.artifact_rates for part in parts]),
+        norm_ratios=np.concatenate([part.norm_ratios for part in parts]),
         shift_cosines=np.concatenate([part.shift_cosines for part in parts]),
         target_cosines=np.concatenate(closeness) if closeness else None,
         forward_passes=sum(part.forward_passes for part in parts),
@@ -135,8 +150,8 @@ def _images_per_forward(device: str) -> int:
     return 1 if torch.device(device).type == "cpu" else IMAGES_PER_FORWARD
 
 
-def _array(parts: list[Tensor]) -> Array:
-    return torch.cat([part.double().cpu() for part in parts]).numpy()
+def _array(values: Tensor) -> Array:
+    return values.double().cpu().numpy()
 
 
 def _grid(backbone: Backbone, held_out: HeldOut) -> tuple[int, int]:

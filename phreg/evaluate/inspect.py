@@ -8,9 +8,10 @@ import torch
 from phreg.data import center_box, cut, decode_image
 from phreg.denoising import denoise
 from phreg.errors import ConfigError, DataError, ModelError, NonFiniteError, SampleError, StorageError
-from phreg.evaluate.evaluator import Measurements, join, measurements
+from phreg.evaluate.evaluator import Measurements, join, measurements_of
 from phreg.evaluate.figures import Inspected, draw_inspection
-from phreg.evaluate.held_out import HeldOut
+from phreg.evaluate.look import look
+from phreg.evaluate.shifts import draw_shifts
 from phreg.evaluate.verdict import verdict
 from phreg.fingerprint import digest_bytes
 from phreg.models import Backbone
@@ -31,11 +32,13 @@ class Inspection:
     """What an inspection found.
 
     `metrics` over all images and `per_image` (each with its `image`) are those of an evaluation, the
-    target being the model's own denoised features. `verdict` is one line in words, `figure` PNG bytes,
-    `skipped` the images that could not be used, with reasons.
+    target being the model's own denoised features. `layers` has a row per block, of tokens before the final
+    norm, and one of the features, after it. `verdict` is one line in words, `figure` PNG bytes, `skipped` the
+    images that could not be used, with reasons.
     """
 
     metrics: dict[str, float]
+    layers: tuple[dict[str, str | float], ...]
     per_image: tuple[dict[str, str | float], ...]
     verdict: str
     figure: bytes = field(repr=False)
@@ -64,10 +67,11 @@ def inspect_model(
     skipped: list[Quarantined] = []
     for done, url in enumerate(images, start=1):
         try:
-            item = _look(backbone, url, views, seed)
-            measured.append(_measure(backbone, item, seed, device))
+            item = _inspected(backbone, url, views, seed)
+            measured.append(_measure(item))
         except (SampleError, StorageError, NonFiniteError) as error:
-            skipped.append(Quarantined(shown(url), error.problem + (f": {error.found}" * bool(error.found))))
+            reason = error.problem + (f": {error.found}" * bool(error.found))
+            skipped.append(Quarantined(shown(url), reason))
         else:
             drawn += [item][: DRAWN - len(drawn)]
         on_progress(done, len(images))
@@ -83,6 +87,7 @@ def _inspection(
     rows: list[dict[str, str | float]] = [{"image": key, **row} for key, row in pairs]
     return Inspection(
         metrics=found.metrics,
+        layers=_layers(found),
         per_image=tuple(rows),
         verdict=verdict(found.metrics),
         figure=draw_inspection(drawn, name),
@@ -90,24 +95,29 @@ def _inspection(
     )
 
 
-def _look(backbone: Backbone, url: str, views: int, seed: int) -> Inspected:
-    """The central crop of an image, the model's features of it, and the same denoised, on the CPU."""
+def _layers(found: Measurements) -> tuple[dict[str, str | float], ...]:
+    names = [f"block {i}" for i in range(1, len(found.stages))] + ["final norm"]
+    return tuple({"after": name, **stage} for name, stage in zip(names, found.stages, strict=True))
+
+
+def _inspected(backbone: Backbone, url: str, views: int, seed: int) -> Inspected:
+    """The central crop of an image, the model's look at it, and its features denoised, on the CPU."""
     data = read_url(url)
     image = decode_image(data)
     crop = cut(image, center_box(*image.size), backbone.image_size[0])
     own = sample_views(
         backbone.grid_size, views, MAX_SHIFT, derive_seed(seed, "inspection", digest_bytes(data))
     )
+    shifts = draw_shifts(backbone.grid_size, SHIFTS, MAX_SHIFT, seed)
     with torch.inference_mode():
         batch = backbone.normalize(torch.from_numpy(crop)[None].to(backbone.mean.device))
-        features, reference = backbone(batch)[0].float(), denoise(backbone, batch, own)[0]
-    return Inspected(shown(url), crop, features.cpu(), reference.cpu())
+        seen, reference = look(backbone, batch, shifts).cpu(), denoise(backbone, batch, own)[0]
+    return Inspected(shown(url), crop, seen, reference.cpu())
 
 
-def _measure(backbone: Backbone, item: Inspected, seed: int, device: str) -> Measurements:
-    target = item.denoised.flatten(1).T[None].contiguous()
-    held_out = HeldOut((item.name,), item.crop[None], target)
-    return measurements(backbone, held_out, SHIFTS, MAX_SHIFT, seed, device)
+def _measure(item: Inspected) -> Measurements:
+    target = item.denoised.flatten(1).T[None]
+    return measurements_of((item.name,), item.look, target)
 
 
 def _check(backbone: Backbone, images: Sequence[str], views: int) -> None:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from phreg.errors import printable
 from phreg.evaluate.pca import Colours
 
 DPI = 110
@@ -43,8 +44,8 @@ def png(figure: Figure) -> bytes:
 
 
 def plain(text: str, length: int) -> str:
-    """Text as it is: no line breaks, not too long, and no `$` read as mathematics."""
-    flat = " ".join(text.split())
+    """Text as it is: no line breaks, not too long, no `$` read as mathematics, all of it printable."""
+    flat = " ".join(printable(text).split())
     short = flat if len(flat) <= length else f"{flat[: length // 2 - 1]}…{flat[-length // 2 :]}"
     return short.replace("$", r"\$")
 

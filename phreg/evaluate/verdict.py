@@ -7,21 +7,23 @@ source: a network that saw nothing but content would keep a cosine near 1.
 
 from collections.abc import Mapping
 
-CLEAN_OUTLIERS, DIRTY_OUTLIERS = 0.002, 0.01
+CLEAN_ARTIFACTS, DIRTY_ARTIFACTS = 0.002, 0.01
 CLEAN_SHIFT_COSINE, DIRTY_SHIFT_COSINE = 0.95, 0.80
 
 
 def verdict(metrics: Mapping[str, float]) -> str:
     """One line: dirty, clean or in between, with the numbers and the rules of thumb behind it."""
-    outliers, cosine = metrics["outlier_rate"], metrics["shift_cosine_mean"]
-    if outliers >= DIRTY_OUTLIERS or cosine < DIRTY_SHIFT_COSINE:
+    before, after = metrics["artifact_rate"], metrics["outlier_rate"]
+    artifacts, cosine = max(before, after), metrics["shift_cosine_mean"]
+    if artifacts >= DIRTY_ARTIFACTS or cosine < DIRTY_SHIFT_COSINE:
         word = "dirty"
-    elif outliers < CLEAN_OUTLIERS and cosine >= CLEAN_SHIFT_COSINE:
+    elif artifacts < CLEAN_ARTIFACTS and cosine >= CLEAN_SHIFT_COSINE:
         word = "clean"
     else:
         word = "in between"
     return (
-        f"{word}: {outliers:.2%} of tokens have an outlying norm, and features keep a cosine of {cosine:.3f} "
-        f"under patch shifts (rules of thumb: clean below {CLEAN_OUTLIERS:.1%} and from "
-        f"{CLEAN_SHIFT_COSINE:.2f}, dirty from {DIRTY_OUTLIERS:.0%} or below {DIRTY_SHIFT_COSINE:.2f})"
+        f"{word}: {before:.2%} of tokens are artifacts before the final norm (largest norm over median: "
+        f"{metrics['norm_ratio']:.1f}) and {after:.2%} after it, and features keep a cosine of {cosine:.3f} "
+        f"under patch shifts (rules of thumb: clean below {CLEAN_ARTIFACTS:.1%} and from "
+        f"{CLEAN_SHIFT_COSINE:.2f}, dirty from {DIRTY_ARTIFACTS:.0%} or below {DIRTY_SHIFT_COSINE:.2f})"
     )

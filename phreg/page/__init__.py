@@ -13,7 +13,7 @@ from phreg.page.content import (
     Table,
 )
 from phreg.page.document import inputs_of, render
-from phreg.page.pictures import colour_png, heat_png, label_map_png, photo, swatches
+from phreg.page.pictures import colour_png, heat_png, label_map_png, photo, swatches, tile_places
 from phreg.page.stored import section_from_json, section_to_json
 
 __all__ = [
@@ -36,4 +36,5 @@ __all__ = [
     "section_from_json",
     "section_to_json",
     "swatches",
+    "tile_places",
 ]

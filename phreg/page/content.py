@@ -37,7 +37,7 @@ class Panel:
     """One picture (PNG or JPEG bytes) with its caption and a description for who cannot see it.
 
     `pixelated`: one pixel per patch, enlarged without smoothing. `marks`: (row, column) of pixels to frame.
-    `wide`: on a narrow screen it has a row of its own.
+    `wide`: on a narrow screen it has a row of its own; `double`: it is as wide as two.
     """
 
     caption: str
@@ -46,6 +46,7 @@ class Panel:
     pixelated: bool = False
     marks: tuple[tuple[int, int], ...] = ()
     wide: bool = False
+    double: bool = False
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -40,7 +40,8 @@ def _panel(panel: Panel) -> Element:
     )
     frame = element("div", image, _marks(panel.marks, width, height), class_="frame")
     caption = element("figcaption", panel.caption)
-    return element("figure", frame, caption, class_="wide" if panel.wide else None)
+    classes = [name for name in ("wide", "double") if getattr(panel, name)]
+    return element("figure", frame, caption, class_=" ".join(classes) or None)
 
 
 def _measured(panel: Panel) -> tuple[str, tuple[int, int]]:

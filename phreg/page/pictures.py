@@ -35,11 +35,25 @@ def colour_png(colours: Float[np.ndarray, "h w 3"]) -> bytes:
     return _png(Image.fromarray(_bytes(colours)))
 
 
-def heat_png(fractions: Float[np.ndarray, "h w"]) -> bytes:
-    """Numbers in [0, 1] on the page's colour scale, one pixel per patch. Raises `ValueError`."""
-    if not np.isfinite(fractions).all():
-        raise ValueError("a heat map has values that are not finite")
-    return _png(Image.fromarray(_bytes(colormaps[HEAT_MAP](np.clip(fractions, 0, 1))[..., :3])))
+def heat_png(*maps: Float[np.ndarray, "h w"], per_row: int = 1) -> bytes:
+    """Maps of numbers in [0, 1] on the page's colour scale, one pixel per patch.
+
+    Between maps there is a transparent pixel. Raises `ValueError` for values that are not finite.
+    """
+    height, width = maps[0].shape
+    places = tile_places(len(maps), per_row, (height, width))
+    bottom, right = max(y for y, _ in places) + height, max(x for _, x in places) + width
+    canvas = np.zeros((bottom, right, 4), np.uint8)
+    for (y, x), fractions in zip(places, maps, strict=True):
+        if not np.isfinite(fractions).all():
+            raise ValueError("a heat map has values that are not finite")
+        canvas[y : y + height, x : x + width] = _bytes(colormaps[HEAT_MAP](np.clip(fractions, 0, 1)))
+    return _png(Image.fromarray(canvas))
+
+
+def tile_places(count: int, per_row: int, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """The (row, column) at which each map of `heat_png` begins, their size being (rows, columns)."""
+    return [(i // per_row * (size[0] + 1), i % per_row * (size[1] + 1)) for i in range(count)]
 
 
 def heat_stops(count: int = 32) -> list[str]:
@@ -74,7 +88,7 @@ def swatches(classes: Sequence[str], *maps: UInt8[np.ndarray, "H W"]) -> tuple[S
     return tuple(Swatch(class_colour(i, name), name) for i, name in enumerate(classes) if i in seen)
 
 
-def _bytes(colours: Float[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+def _bytes(colours: Float[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w c"]:
     if not np.isfinite(colours).all():
         raise ValueError("a picture has values that are not finite")
     return np.rint(np.clip(colours, 0, 1) * 255).astype(np.uint8)

@@ -48,6 +48,7 @@ nav a:hover { text-decoration: underline; }
 }
 figure { margin: 0; min-width: 0; }
 .panels figure { max-width: 22rem; }
+.panels .double { grid-column: span 2; max-width: 45rem; }
 .frame { position: relative; line-height: 0; }
 .frame img { width: 100%; height: auto; border-radius: 4px; background: var(--line); }
 .frame img.pixelated { image-rendering: pixelated; }

@@ -7,12 +7,24 @@ come out. What was measured before on the same crops is reused.
 import json
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
 
 from phreg.cache import TargetStore
 from phreg.config import RunConfig
 from phreg.distill.result import StudentReport
-from phreg.evaluate import Evaluation, draw_before_after, draw_curve, evaluate_model, held_out
+from phreg.evaluate import (
+    Evaluation,
+    Look,
+    draw_before_after,
+    draw_curve,
+    draw_shifts,
+    evaluate_model,
+    held_out,
+    look,
+)
 from phreg.execution.remote import run_remote
 from phreg.models import Backbone, load_student, load_teacher
 from phreg.pipeline.places import places_of
@@ -79,6 +91,19 @@ def reference_store(config: RunConfig, prepared: Prepared) -> TargetStore:
     return TargetStore.open(Folder(config.cache_url), prepared.targets[config.reference_targets])
 
 
+def shifts_of(config: RunConfig, model: Backbone) -> Int[Tensor, "s 2"]:
+    """The shifts of the run's evaluation."""
+    settings = config.evaluation
+    return draw_shifts(model.grid_size, settings.shifts, settings.max_shift, config.seed)
+
+
+def look_at(model: Backbone, crop: UInt8[np.ndarray, "S S 3"], shifts: Int[Tensor, "s 2"]) -> Look:
+    """A model's look at one crop, on the CPU."""
+    with torch.inference_mode():
+        batch = torch.from_numpy(crop)[None].to(model.mean.device)
+        return look(model, model.normalize(batch), shifts).cpu()
+
+
 def _model(config: RunConfig, model_url: str | None) -> Backbone:
     return load_teacher(config.teacher) if model_url is None else load_student(model_url)
 
@@ -107,13 +132,13 @@ def _draw(config: RunConfig, prepared: Prepared, report: StudentReport) -> int:
             reference_store(config, prepared), list(prepared.validation), config.evaluation.figures
         )
         models = [load_teacher(config.teacher).on(device), load_student(f"{report.url}/model").on(device)]
+        shifts = shifts_of(config, models[0])
         for i, (key, crop) in enumerate(zip(crops.keys, crops.crops, strict=True)):
-            batch = torch.from_numpy(crop)[None].to(device)
-            before, after = (m(m.normalize(batch))[0].cpu() for m in models)
+            before, after = (look_at(model, crop, shifts) for model in models)
             picture = draw_before_after(crop, before, after, title=key, names=("teacher", report.name))
             figures.write(f"before-after-{i:02d}.png", picture)
-            passes += 1
-            tell("drawing", passes, len(crops))
+            passes += 1 + len(shifts)
+            tell("drawing", i + 1, len(crops))
     rows = [json.loads(line) for line in folder.read("curve.jsonl").splitlines()]
     figures.write(LOSS_FIGURE, draw_curve(rows))
     return passes

@@ -34,7 +34,7 @@ from phreg.table_config import TeacherRow
 FORMAT_VERSION = 5  # raise it when the same method would have other scores
 SAMPLED_IMAGES = 500
 _PLACES: Any = {"name": True, "root": True, "text": True, "train": {"root"}, "test": {"root"}}
-LABEL_FREE = ("shift_cosine_mean", "target_cosine_p50", "outlier_rate")
+LABEL_FREE = ("shift_cosine_mean", "target_cosine_p50", "artifact_rate", "norm_ratio")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,16 @@ TERMS = {
     "mse": ("Mean squared error", "how far the features themselves are from the targets"),
 }
 MEASURES = {
-    "outlier_rate": ("outlier patches", "share of patches whose norm is far from their image's median"),
+    "artifact_rate": (
+        "artifact patches",
+        "share of patches whose norm before the final norm is far above their image's, their neighbours' and "
+        "their own in shifted views; in the block where they are most",
+    ),
+    "norm_ratio": (
+        "largest norm",
+        "over the image's median before the final norm, in the block where it is most",
+    ),
+    "outlier_rate": ("artifacts in features", "the share of artifact patches after the final norm"),
     "shift_cosine_mean": (
         "steadiness, mean",
         "cosine between features of the same content when the image is shifted by whole patches",

@@ -1,25 +1,26 @@
 """Pictures of features for the report page: teacher and student on the first held-out crops."""
 
+from collections.abc import Sequence
+
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
 
 from phreg.config import RunConfig
-from phreg.evaluate import held_out
-from phreg.evaluate.measures import outliers, token_norms
+from phreg.evaluate import Look, held_out
+from phreg.evaluate.artifacts import relative
 from phreg.evaluate.panels import norm_scale
 from phreg.evaluate.pca import colours
 from phreg.fingerprint import digest_json
 from phreg.models import load_student, load_teacher
-from phreg.page import ColourBar, Panel, PictureGroup, Section, colour_png, heat_png, photo
-from phreg.pipeline.assess import device_of, reference_store
+from phreg.page import ColourBar, Panel, PictureGroup, Section, colour_png, heat_png, photo, tile_places
+from phreg.pipeline.assess import device_of, look_at, reference_store, shifts_of
 from phreg.pipeline.prepare import Prepared
 from phreg.progress import tell
 from phreg.registry import Entry
 
-FORMAT_VERSION = 1  # raise it when the same models would be drawn otherwise
+FORMAT_VERSION = 2  # raise it when the same models would be drawn otherwise
 NAMES = ("teacher", "student")
+MOST_BLOCKS, PER_ROW = 12, 6
 READING = (
     (
         "PCA map",
@@ -28,13 +29,13 @@ READING = (
         "clear outlines, and no speckles that the image does not explain.",
     ),
     (
-        "Norm map",
-        "how long the feature vector of each patch is. Better: even. Patches far from the image's median are "
-        "framed in red; these outliers are the artifacts that the student is to be rid of.",
+        "Norm maps",
+        "how long the vector of each patch is, over the median of all, after each block and before the final "
+        "norm: after it artifacts hide. Better: even. Artifacts are framed in red: patches far longer than "
+        "the image's others, than their neighbours, and than the same content in some shifted view. The "
+        "student is to be rid of them.",
     ),
 )
-
-Features = Float[Tensor, "C h w"]
 
 
 def feature_inputs(config: RunConfig, entry: Entry, benchmark: str) -> str:
@@ -45,6 +46,7 @@ def feature_inputs(config: RunConfig, entry: Entry, benchmark: str) -> str:
             "student": entry.record.files["model.safetensors"].sha256,
             "benchmark": benchmark,
             "figures": config.evaluation.figures,
+            "shifts": [config.evaluation.shifts, config.evaluation.max_shift, config.seed],
         }
     )
 
@@ -56,10 +58,9 @@ def draw_features(
     store, device = reference_store(config, prepared), device_of(config)
     crops = held_out(store, list(prepared.validation), config.evaluation.figures)
     models = [load_teacher(config.teacher).on(device), load_student(student_url).on(device)]
-    groups = []
+    shifts, groups = shifts_of(config, models[0]), []
     for key, crop in zip(crops.keys, crops.crops, strict=True):
-        batch = torch.from_numpy(crop)[None].to(device)
-        groups.append(_group(key, crop, [m(m.normalize(batch))[0].cpu() for m in models]))
+        groups.append(_group(key, crop, [look_at(model, crop, shifts) for model in models]))
         tell("drawing", len(groups), len(crops))
     section = Section(
         "Features, before and after",
@@ -68,34 +69,50 @@ def draw_features(
         pictures=tuple(groups),
         inputs=inputs,
     )
-    return section, len(groups)
+    return section, len(groups) * (1 + len(shifts))
 
 
-def _group(key: str, crop: UInt8[np.ndarray, "S S 3"], features: list[Features]) -> PictureGroup:
-    """One image's panels; the two PCA maps share their colours, the two norm maps their scale."""
+def _group(key: str, crop: UInt8[np.ndarray, "S S 3"], looks: list[Look]) -> PictureGroup:
+    """One image's panels; the two PCA maps share their colours, all norm maps their scale."""
     side = f"{crop.shape[0]} x {crop.shape[1]} pixels"
     panels = [Panel("image", photo(crop), f"The held-out image {key}, {side}", wide=True)]
-    for name, picture in zip(NAMES, colours(features), strict=True):
+    for name, picture in zip(NAMES, colours([seen.features[0] for seen in looks]), strict=True):
         alt = f"PCA map of the {name}'s features of {key}"
         panels.append(Panel(f"{name}: PCA", colour_png(picture), alt, pixelated=True))
-    norms = [token_norms(f[None]).reshape(f.shape[1:]).numpy() for f in features]
-    scale = norm_scale(norms)
-    for name, norm in zip(NAMES, norms, strict=True):
-        panels.append(_norm_panel(name, key, norm, np.asarray(scale(norm))))
-    label = "norm, log scale" if type(scale).__name__ == "LogNorm" else "norm"
+    blocks = _shown_blocks(len(looks[0].norms[0]) - 1)
+    ratios = [[relative(seen.norms[0, block]).numpy() for block in blocks] for seen in looks]
+    scale = norm_scale([one for maps in ratios for one in maps])
+    for name, seen, maps in zip(NAMES, looks, ratios, strict=True):
+        panels.append(_norm_panel(name, key, blocks, seen, [np.asarray(scale(one)) for one in maps]))
+    label = "norm over median, log scale" if type(scale).__name__ == "LogNorm" else "norm over median"
     bar = ColourBar(label, f"{scale.vmin:.3g}", f"{scale.vmax:.3g}")
     return PictureGroup(key, tuple(panels), bar)
 
 
+def _shown_blocks(count: int) -> list[int]:
+    """Indices of the blocks whose norms are shown: all, or of more than `MOST_BLOCKS` some evenly spread."""
+    chosen = np.linspace(count - 1, 0, min(count, MOST_BLOCKS)).round().astype(int)
+    return [int(block) for block in chosen[::-1]]
+
+
 def _norm_panel(
-    name: str, key: str, norms: Float[np.ndarray, "h w"], fractions: Float[np.ndarray, "h w"]
+    name: str, key: str, blocks: Sequence[int], seen: Look, fractions: Sequence[Float[np.ndarray, "h w"]]
 ) -> Panel:
-    far = outliers(torch.from_numpy(norms).reshape(1, -1)).reshape(norms.shape).numpy()
-    marks = tuple((int(row), int(column)) for row, column in np.argwhere(far))
+    """The norm maps of one model, a block beside the other."""
+    marks: list[tuple[int, int]] = []
+    counts = []
+    for (y, x), block in zip(tile_places(len(blocks), PER_ROW, fractions[0].shape), blocks, strict=True):
+        found = seen.artifacts[0, block].nonzero().tolist()
+        counts.append(len(found))
+        marks += [(y + row, x + column) for row, column in found]
+    most = max(counts)
+    worst = f", most after block {blocks[counts.index(most)] + 1}: {most}" if most else ""
+    after = f"after block{'s' * (len(blocks) > 1)} {', '.join(str(block + 1) for block in blocks)}"
     return Panel(
-        f"{name}: norms, {len(marks)} outlier{'' if len(marks) == 1 else 's'}",
-        heat_png(fractions),
-        f"Norm map of the {name}'s features of {key}; {len(marks)} of {far.size} patches are outliers",
+        f"{name}: norms {after}; {'artifacts' if most else 'no artifacts'}{worst}",
+        heat_png(*fractions, per_row=PER_ROW),
+        f"Norm maps of the {name}'s patches of {key} {after}; artifacts: {', '.join(map(str, counts))}",
         pixelated=True,
-        marks=marks,
+        marks=tuple(marks),
+        double=True,
     )

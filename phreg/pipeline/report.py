@@ -18,6 +18,8 @@ from phreg.types import HIGHER_IS_BETTER
 
 Row = dict[str, str]
 _TITLES = {
+    "artifact_rate": "artifacts",
+    "norm_ratio": "norm ratio",
     "outlier_rate": "outliers",
     "shift_cosine_mean": "shift cos",
     "shift_cosine_p5": "shift p5",

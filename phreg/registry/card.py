@@ -13,7 +13,9 @@ from phreg.types import HIGHER_IS_BETTER
 PAPER = "Vision Transformers with Self-Distilled Registers (NeurIPS 2025)"
 PAPER_URL = "https://arxiv.org/abs/2505.21501"
 _MEANINGS = {
-    "outlier_rate": "share of patches whose norm is far off the image's median",
+    "artifact_rate": "share of artifact patches, by their norms before the final norm, where they are most",
+    "norm_ratio": "largest norm over the image's median before the final norm, where it is most",
+    "outlier_rate": "share of artifact patches after the final norm",
     "shift_cosine_mean": "cosine between features of the same content under patch shifts, mean",
     "shift_cosine_p5": "the same, 5th percentile",
     "target_cosine_p1": "cosine to the denoised target, 1st percentile",

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from phreg.errors import DataError, NonFiniteError
-from phreg.evaluate import Inspected, draw_before_after, draw_curve, draw_inspection
+from phreg.evaluate import Inspected, Look, draw_before_after, draw_curve, draw_inspection
 from phreg.evaluate.panels import norm_scale
 from tests.helpers import make_image
 
@@ -25,17 +25,26 @@ def make_features(seed: int = 0) -> torch.Tensor:
 def pixels(data: bytes) -> np.ndarray:
     image = Image.open(io.BytesIO(data), formats=["PNG"])
     image.load()
-    assert 600 <= image.width <= 1600
+    assert 600 <= image.width <= 1800
     assert 250 <= image.height <= 1600
     return np.array(image.convert("RGB")).astype(int)
 
 
+def look_of(features: torch.Tensor, artifacts: tuple[tuple[int, int], ...] = ()) -> Look:
+    """Two blocks and the features, all with the norms of the features; artifacts after the first block."""
+    norms = features.double().norm(dim=0).expand(1, 3, 6, 6).clone()
+    found = torch.zeros(norms.shape, dtype=torch.bool)
+    for row, column in artifacts:
+        found[0, 0, row, column] = True
+    return Look(features[None], norms, found, torch.zeros(1, 1))
+
+
 def before_after(before: torch.Tensor, after: torch.Tensor, **names: object) -> bytes:
-    return draw_before_after(CROP, before, after, **names)
+    return draw_before_after(CROP, look_of(before), look_of(after), **names)
 
 
 def inspection(first: torch.Tensor, second: torch.Tensor, **names: object) -> bytes:
-    return draw_inspection([Inspected("a.jpg", CROP, first, second)] * 2, **names)
+    return draw_inspection([Inspected("a.jpg", CROP, look_of(first), second)] * 2, **names)
 
 
 DRAWINGS = pytest.mark.parametrize("draw", [before_after, inspection])
@@ -53,7 +62,7 @@ def test_the_same_features_give_the_same_picture_and_others_another(draw: Draw) 
 
 @DRAWINGS
 @pytest.mark.parametrize(
-    "title", ["", "photos-000000/a_0001", "$x_1", "a" * 500, "a\nb", "é<&>{}", "$$ \\frac"]
+    "title", ["", "photos-000000/a_0001", "$x_1", "a" * 500, "a\nb", "é<&>{}", "$$ \\frac", "\udcff.jpg"]
 )
 def test_any_title_can_be_drawn(draw: Draw, title: str) -> None:
     pixels(draw(make_features(0), make_features(1), title=title))
@@ -79,15 +88,30 @@ def test_features_that_do_not_vary_can_be_drawn(draw: Draw) -> None:
     pixels(draw(torch.zeros(8, 6, 6), torch.ones(8, 6, 6)))
 
 
-def test_outliers_are_framed() -> None:
+def test_artifacts_are_framed_and_nothing_else() -> None:
     def red(data: bytes) -> int:
         image = pixels(data)
         return int(((image[..., 0] > 230) & (image[..., 1] < 90) & (image[..., 2] < 90)).sum())
 
-    calm = torch.nn.functional.normalize(make_features(), dim=0) * torch.linspace(9, 11, 36).reshape(6, 6)
-    wild = calm.clone()
-    wild[:, 2, 3] *= 10
-    assert red(inspection(wild, calm)) > red(inspection(calm, calm)) + 50
+    features = make_features()
+    features[:, 4, 4] *= 10  # long, and no artifact
+    none, two = look_of(features), look_of(features, ((1, 2), (5, 0)))
+    for draw in (
+        lambda seen: draw_before_after(CROP, seen, seen),
+        lambda seen: draw_inspection([Inspected("a.jpg", CROP, seen, features)]),
+    ):
+        assert red(draw(none)) == 0
+        assert red(draw(two)) > 100
+
+
+def test_the_block_with_most_artifacts_is_drawn_and_of_none_the_last() -> None:
+    seen = look_of(make_features(), ((1, 2),))
+    changed = seen.norms.clone()
+    changed[0, 1] *= torch.rand(6, 6)  # the last block
+    assert draw_before_after(CROP, seen._replace(norms=changed), seen) == draw_before_after(CROP, seen, seen)
+    calm = look_of(make_features())
+    other = draw_before_after(CROP, calm._replace(norms=changed), calm)
+    assert other != draw_before_after(CROP, calm, calm)
 
 
 def test_norms_share_one_scale_that_outliers_turn_logarithmic() -> None:

@@ -1,6 +1,7 @@
 """Inspection of any backbone with any images: measures, verdict, figure, and what was left out."""
 
 import io
+import os
 import shutil
 from pathlib import Path
 
@@ -96,19 +97,52 @@ def test_what_cannot_be_inspected(photos: list[str]) -> None:
         inspect_model(load_backbone(tiny_dinov2(32), image_size=(32, 64)), photos)
 
 
+def test_layers_have_a_row_per_block_and_one_after_the_final_norm(photos: list[str]) -> None:
+    found = inspect_model(load_backbone(tiny_clip(32, depth=3)), photos)
+    assert [row["after"] for row in found.layers] == ["block 1", "block 2", "block 3", "final norm"]
+    blocks, final = found.layers[:-1], found.layers[-1]
+    assert found.metrics["norm_ratio"] == max(float(row["norm_ratio"]) for row in blocks)
+    assert found.metrics["artifact_rate"] == max(float(row["artifact_rate"]) for row in blocks)
+    assert found.metrics["outlier_rate"] == final["artifact_rate"]
+
+
+def test_names_that_are_no_utf8_are_shown_and_drawn(photos: list[str], tmp_path: Path) -> None:
+    odd = os.fsdecode(bytes(tmp_path) + b"/f\xe9te.jpg")
+    broken = os.fsdecode(bytes(tmp_path) + b"/\xff.jpg")
+    shutil.copy(photos[0], odd)
+    Path(broken).write_bytes(b"no image")
+    found = inspect_model(load_backbone(tiny_dinov2(32)), [odd, broken])
+    (row,), (skipped,) = found.per_image, found.skipped
+    assert str(row["image"]).endswith("f\\udce9te.jpg")
+    assert skipped.key.endswith("\\udcff.jpg")
+    (str(row["image"]) + skipped.key + skipped.reason).encode()
+    Image.open(io.BytesIO(found.figure), formats=["PNG"]).load()
+
+
 @pytest.mark.parametrize(
-    ("outlier_rate", "shift_cosine", "word"),
+    ("artifact_rate", "outlier_rate", "shift_cosine", "word"),
     [
-        (0.0, 0.99, "clean"),
-        (0.0019, 0.95, "clean"),
-        (0.002, 0.99, "in between"),
-        (0.0, 0.94, "in between"),
-        (0.01, 0.99, "dirty"),
-        (0.0, 0.79, "dirty"),
+        (0.0, 0.0, 0.99, "clean"),
+        (0.0019, 0.0019, 0.95, "clean"),
+        (0.002, 0.0, 0.99, "in between"),
+        (0.0, 0.002, 0.99, "in between"),
+        (0.0, 0.0, 0.94, "in between"),
+        (0.01, 0.0, 0.99, "dirty"),
+        (0.0, 0.01, 0.99, "dirty"),
+        (0.0, 0.0, 0.79, "dirty"),
     ],
 )
-def test_the_verdict_follows_its_rules_of_thumb(outlier_rate: float, shift_cosine: float, word: str) -> None:
-    line = verdict({"outlier_rate": outlier_rate, "shift_cosine_mean": shift_cosine})
+def test_the_verdict_follows_its_rules_of_thumb(
+    artifact_rate: float, outlier_rate: float, shift_cosine: float, word: str
+) -> None:
+    line = verdict(
+        {
+            "artifact_rate": artifact_rate,
+            "norm_ratio": 3.0,
+            "outlier_rate": outlier_rate,
+            "shift_cosine_mean": shift_cosine,
+        }
+    )
     assert line.startswith(f"{word}:")
     assert "rules of thumb" in line
     assert "\n" not in line

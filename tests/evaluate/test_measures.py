@@ -7,70 +7,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from phreg.errors import NonFiniteError
-from phreg.evaluate import draw_shifts, outlier_rate, shift_cosines, target_cosines
+from phreg.evaluate import draw_shifts, look, target_cosines
+from phreg.evaluate.measures import token_norms
 from phreg.models import Backbone, load_backbone
 from tests.helpers import tiny_clip, tiny_dinov2
 
 SEEDS = st.integers(0, 2**32 - 1)
-
-
-def features_with_norms(norms: Tensor, seed: int = 0) -> Tensor:
-    """Features [B, 5, h, w] in random directions with the norms [B, h, w]."""
-    generator = torch.Generator().manual_seed(seed)
-    directions = torch.randn(len(norms), 5, *norms.shape[1:], generator=generator, dtype=torch.float64)
-    return directions / directions.norm(dim=1, keepdim=True) * norms[:, None]
-
-
-def spread(images: int = 2, seed: int = 0) -> Tensor:
-    """Norms between 9 and 11, evenly: no outlier among them."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.stack(
-        [torch.linspace(9, 11, 64)[torch.randperm(64, generator=generator)] for _ in range(images)]
-    ).reshape(images, 8, 8)
-
-
-def test_outliers_count_on_both_sides_and_in_their_own_image() -> None:
-    norms = spread()
-    assert outlier_rate(features_with_norms(norms)).tolist() == [0, 0]
-    norms[0, 1, 2], norms[0, 7, 7], norms[0, 0, 0] = 100, 0.5, 30
-    assert outlier_rate(features_with_norms(norms)).tolist() == [3 / 64, 0]
-
-
-def test_the_bound_is_five_scaled_mads() -> None:
-    norms = torch.tensor([8.0, 9, 9, 10, 10, 10, 11, 11, 12])  # median 10, MAD 1
-    for far, rate in ((1.4826 * 5 - 0.01, 0), (1.4826 * 5 + 0.01, 1 / 9)):
-        for sign in (1, -1):
-            changed = norms.clone()
-            changed[0 if sign < 0 else -1] = 10 + sign * far
-            assert outlier_rate(features_with_norms(changed.reshape(1, 3, 3))).item() == pytest.approx(rate)
-
-
-@settings(max_examples=25, deadline=None)
-@given(SEEDS, st.floats(1e-3, 1e3))
-def test_outliers_depend_neither_on_scale_nor_on_place(seed: int, scale: float) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    norms = torch.randn(3, 6, 6, generator=generator).exp() ** 2
-    features = features_with_norms(norms, seed)
-    rate = outlier_rate(features)
-    assert torch.equal(outlier_rate(features * scale), rate)
-    place = torch.randperm(36, generator=generator)
-    moved = features.flatten(2)[:, :, place].reshape(features.shape)
-    assert torch.equal(outlier_rate(moved), rate)
-    assert torch.equal(outlier_rate(features[1:2]), rate[1:2]), "other images do not matter"
-
-
-def test_equal_norms_have_no_outliers_and_any_token_off_them_is_one() -> None:
-    norms = torch.full((1, 4, 4), 7.0)
-    assert outlier_rate(features_with_norms(norms).float()).item() == 0
-    norms[0, 0, 0], norms[0, 3, 3] = 7.01, 6.99
-    assert outlier_rate(features_with_norms(norms)).item() == 2 / 16
-    assert outlier_rate(torch.zeros(1, 5, 4, 4)).item() == 0
-
-
-def test_rounding_makes_no_outliers() -> None:
-    features = torch.ones(1, 5, 4, 4)
-    features[0, :, 2, 1] += 1e-6
-    assert outlier_rate(features).item() == 0
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -78,14 +20,18 @@ def test_features_that_are_not_finite_are_refused(value: float) -> None:
     features = torch.ones(1, 5, 4, 4)
     features[0, 2, 1, 1] = value
     with pytest.raises(NonFiniteError):
-        outlier_rate(features)
+        token_norms(features.flatten(2).transpose(1, 2))
     with pytest.raises(NonFiniteError):
         target_cosines(torch.ones(1, 16, 5), features)
     with pytest.raises(NonFiniteError):
         target_cosines(features.flatten(2).transpose(1, 2), torch.ones(1, 5, 4, 4))
     backbone = load_backbone(tiny_dinov2(32))
     with pytest.raises(NonFiniteError):
-        shift_cosines(backbone, torch.full((1, 3, 32, 32), value), torch.tensor([[0, 1]]))
+        shift_cosines_of(backbone, torch.full((1, 3, 32, 32), value), torch.tensor([[0, 1]]))
+
+
+def shift_cosines_of(backbone: Backbone, images: Tensor, shifts: Tensor) -> Tensor:
+    return look(backbone, images, shifts).shift_cosines
 
 
 def random_images(count: int, size: int = 32, seed: int = 0) -> Tensor:
@@ -98,7 +44,7 @@ def test_shift_cosines_are_those_of_shifted_pixels(build: type) -> None:
     images = random_images(2)
     dy, dx = 1, -2
     with torch.no_grad():
-        found = shift_cosines(backbone, images, torch.tensor([[dy, dx]]))
+        found = shift_cosines_of(backbone, images, torch.tensor([[dy, dx]]))
         shifted = ((1 - backbone.mean) / backbone.std)[None, :, None, None].expand_as(images).clone()
         shifted[:, :, :24, 16:] = images[:, :, 8:, :16]  # view[y, x] = crop[y + dy, x + dx]
         before, after = backbone(images), backbone(shifted)
@@ -121,11 +67,11 @@ def test_a_network_that_sees_only_content_is_shift_consistent_and_positions_spoi
     backbone = per_patch_network()
     shifts = draw_shifts((4, 4), 6, 0.5, seed=0)
     with torch.no_grad():
-        perfect = shift_cosines(backbone, random_images(2), shifts)
+        perfect = shift_cosines_of(backbone, random_images(2), shifts)
         torch.testing.assert_close(perfect, torch.ones_like(perfect))
         generator = torch.Generator().manual_seed(1)
         backbone.vit.pos_embed.copy_(torch.randn(backbone.vit.pos_embed.shape, generator=generator))
-        assert shift_cosines(backbone, random_images(2), shifts).mean() < 0.95
+        assert shift_cosines_of(backbone, random_images(2), shifts).mean() < 0.95
 
 
 @settings(max_examples=25, deadline=None)
@@ -135,7 +81,7 @@ def test_every_patch_that_a_shifted_view_sees_is_compared(images: int, count: in
     shifts = draw_shifts((4, 4), count, 0.5, seed)
     visible = sum((4 - abs(dy)) * (4 - abs(dx)) for dy, dx in shifts.tolist())
     with torch.no_grad():
-        assert shift_cosines(backbone, random_images(images), shifts).shape == (images, visible)
+        assert shift_cosines_of(backbone, random_images(images), shifts).shape == (images, visible)
 
 
 def test_shift_cosines_of_an_image_do_not_depend_on_its_batch() -> None:
@@ -143,8 +89,8 @@ def test_shift_cosines_of_an_image_do_not_depend_on_its_batch() -> None:
     shifts = draw_shifts((4, 4), 4, 0.3, seed=0)
     images = random_images(3)
     with torch.no_grad():
-        together = shift_cosines(backbone, images, shifts)
-        alone = torch.cat([shift_cosines(backbone, image[None], shifts) for image in images])
+        together = shift_cosines_of(backbone, images, shifts)
+        alone = torch.cat([shift_cosines_of(backbone, image[None], shifts) for image in images])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 

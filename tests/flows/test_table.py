@@ -55,7 +55,7 @@ def test_every_method_has_every_measure_for_every_seed(finished: tuple) -> None:
     labelled = {"scenes mIoU", "scenes pixel accuracy", "labels mIoU", "labels pixel accuracy"}
     labelled |= {f"depth {name}" for name in ("RMSE", "AbsRel", "delta1", "delta2", "delta3")}
     labelled |= {f"{name} skipped" for name in ("scenes", "labels", "depth")}
-    free = {"shift_cosine_mean", "target_cosine_p50", "outlier_rate"}
+    free = {"shift_cosine_mean", "target_cosine_p50", "artifact_rate", "norm_ratio"}
     for method, wanted in (("vanilla", labelled | free), ("denoised", labelled), ("one", labelled | free)):
         for seed in ("0", "1"):
             found = {row["measure"] for row in rows if (row["method"], row["seed"]) == (method, seed)}
@@ -97,7 +97,7 @@ def test_a_column_that_fails_is_named_and_the_others_are_shown(finished: tuple, 
     assert "- vanilla on scenes (seed 1) failed: Nothing of scenes could be measured" in run.stdout
     rows = list(csv.DictReader((path.parent / "run/tables/broken.csv").open()))
     shown = {row["measure"] for row in rows if (row["method"], row["seed"]) == ("one", "1")}
-    assert {"labels mIoU", "depth RMSE", "outlier_rate"} <= shown
+    assert {"labels mIoU", "depth RMSE", "artifact_rate"} <= shown
     assert not any(name.startswith("scenes ") for name in shown)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from phreg.page import Swatch, colour_png, heat_png, label_map_png, photo, swatches
+from phreg.page import Swatch, colour_png, heat_png, label_map_png, photo, swatches, tile_places
 from phreg.page.palette import PALETTE, class_colour
 from phreg.page.pictures import heat_stops
 from phreg.scores import IGNORE
@@ -26,6 +26,22 @@ def test_heat_goes_along_the_scale_of_its_bar() -> None:
     assert shown == heat_stops(9)
     lightness = opened(heat_png(row), "L")[0].astype(int)
     assert (np.diff(lightness) > 0).all()
+
+
+@pytest.mark.parametrize(("count", "per_row", "size"), [(1, 6, (3, 4)), (2, 1, (7, 4)), (5, 3, (7, 14))])
+def test_tiles_stand_at_their_places_with_nothing_between(
+    count: int, per_row: int, size: tuple[int, int]
+) -> None:
+    maps = [np.random.default_rng(i).random((3, 4)) for i in range(count)]
+    tiles = opened(heat_png(*maps, per_row=per_row), "RGBA")
+    assert tiles.shape[:2] == size
+    shown = np.zeros(size, bool)
+    for (row, column), one in zip(tile_places(count, per_row, (3, 4)), maps, strict=True):
+        part = tiles[row : row + 3, column : column + 4]
+        assert (part == opened(heat_png(one), "RGBA")).all()
+        shown[row : row + 3, column : column + 4] = True
+    assert shown.sum() == 12 * count
+    assert (tiles[..., 3] == np.where(shown, 255, 0)).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
