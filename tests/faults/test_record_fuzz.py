@@ -10,20 +10,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from phreg.cache import TargetSpec
-from phreg.cache.records import CommitRecord
+from phreg.cache.records import CommitRecord, ObjectDigest
 from phreg.errors import CheckpointError, CorruptTargetsError, ModelError, RegistryError, SpecMismatchError
 from phreg.fingerprint import canonical_json, digest_json
 from phreg.models.hub_config import parse_hub_config
 from phreg.models.weight_files import parse_state_dict
 from phreg.registry.entry import EntryRecord
 from phreg.sealed import seal, seal_tensors, unseal, unseal_tensors
-from tests.cache.examples import SHARD_DIGEST, make_rows, make_spec
+from tests.cache.examples import SHARD_DIGEST, make_spec
 from tests.faults.hostile.hubs import _files
 from tests.faults.test_config_fuzz import PLAIN
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.filterwarnings("ignore::UserWarning")]
 FUZZ = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-COMMIT = CommitRecord.of("a-0", SHARD_DIGEST, make_rows(), [], {"features/c/0": b"x", "zarr.json": b"{}"})
+OBJECTS = {"features/c/0": ObjectDigest.of(b"x"), "zarr.json": ObjectDigest.of(b"{}")}
+COMMIT = CommitRecord.of("a-0", "0" * 12, SHARD_DIGEST, 4, [], OBJECTS)
 SPEC = make_spec()
 ENTRY = EntryRecord(
     model="demo", version=1, student="a", student_digest="d", created="2026", metrics={"a": 0.5},
