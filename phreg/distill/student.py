@@ -5,7 +5,7 @@ from phreg.config import StudentConfig
 from phreg.distill.job import StudentJob
 from phreg.errors import TrainingError
 from phreg.fingerprint import canonical_json
-from phreg.models import Backbone, Student, add_registers, is_clip_like, load_teacher
+from phreg.models import Backbone, Student, add_registers, load_teacher
 from phreg.models.architecture import base_architecture, check_stock, vit_arguments
 
 
@@ -30,12 +30,8 @@ def build_student(job: StudentJob, spec: TargetSpec) -> Student:
 
 
 def new_student(teacher: Backbone, config: StudentConfig) -> Student:
-    """The teacher with registers, what the config unlocks unlocked. Raises `ModelError` for what cannot be.
-
-    Read-out, unless the config names one: the paper's, which for CLIP is the values themselves (MaskCLIP).
-    """
-    read_out = config.read_out or ("value" if is_clip_like(teacher.vit) else "standard")
-    student = add_registers(teacher, config.registers, read_out, config.seed)
+    """The teacher with registers, what the config unlocks unlocked. Raises `ModelError` if it cannot be."""
+    student = add_registers(teacher, config.registers, config.read_out, config.seed)
     check_stock(student.vit, base_architecture(student.vit), vit_arguments(student.vit))
     return student.unlock(config.unlock)
 

@@ -1,6 +1,6 @@
 """The one network class: timm's ViT, as teacher and as student."""
 
-from phreg.models.backbone import Backbone, is_clip_like
+from phreg.models.backbone import Backbone
 from phreg.models.hub import hub_files, load_student, timm_snippet
 from phreg.models.load import load_backbone, load_teacher
 from phreg.models.student import PAPER_UNLOCKED, Student, add_registers
@@ -13,7 +13,6 @@ __all__ = [
     "TextTower",
     "add_registers",
     "hub_files",
-    "is_clip_like",
     "load_backbone",
     "load_student",
     "load_teacher",

@@ -56,6 +56,12 @@ def unlock_patterns(vit: VisionTransformer) -> dict[str, str]:
     }
 
 
+def default_read_out(teacher: Backbone) -> str:
+    """A student's read-out as in the paper, whatever the teacher's: `value` (MaskCLIP) for a CLIP, whose
+    features are its projection's, and `standard` for any other ViT."""
+    return "value" if teacher.projects else "standard"
+
+
 def add_registers(
     backbone: Backbone, registers: int | None, read_out: str | None = None, seed: int = 0
 ) -> Student:
@@ -67,8 +73,7 @@ def add_registers(
     (paper section 3.3). The class token's positional embedding is folded into the class token, which
     changes nothing in what it computes and gives the layout of timm's `..._reg4_dinov2`.
 
-    `read_out` defaults to the backbone's, or to `value` where the backbone's (`naclip`, `csa`, `qq`) is one
-    for teachers, as in the paper. Raises `ModelError` for fewer than one register.
+    `read_out` defaults to `default_read_out`. Raises `ModelError` for fewer than one register.
     """
     if registers is not None and (registers < 1 or registers != int(registers)):
         raise ModelError(
@@ -82,8 +87,7 @@ def add_registers(
         _append_registers(vit, registers, seed)
     vit.requires_grad_(False)
     mean, std = backbone.mean.tolist(), backbone.std.tolist()
-    own = backbone.read_out if backbone.read_out in ("standard", "value") else "value"
-    student = Student(vit, read_out or own, mean, std)
+    student = Student(vit, read_out or default_read_out(backbone), mean, std)
     return student.to(backbone.mean.device).eval()
 
 

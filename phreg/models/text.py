@@ -15,6 +15,7 @@ from phreg.models.checkpoint_parts import text_part
 from phreg.models.clip_details import OPENAI_ENTRIES, is_openai, wants_quick_gelu
 from phreg.models.clip_directory import is_clip_directory, read_clip_directory
 from phreg.models.clip_tower import downloaded, downloaded_weights, open_clip_model
+from phreg.models.precision import keep_float32
 from phreg.models.weight_files import check_values, read_checkpoint
 from phreg.progress import tell
 
@@ -59,6 +60,7 @@ class TextTower(nn.Module):
                 found=f"token {int(tokens.max())} in {texts[int(tokens.amax(1).argmax())]!r}",
             )
         device = next(self.clip.parameters()).device
+        keep_float32(device)
         features: Tensor = clip.encode_text(tokens.to(device), normalize=True)
         return features
 

@@ -1,11 +1,16 @@
 import copy
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from phreg.config import StudentConfig
+from phreg.distill.student import new_student
 from phreg.errors import ModelError
 from phreg.models import add_registers, load_backbone
+from phreg.models.read_outs import READ_OUTS
 from phreg.models.student import _fold_prefix_positions
 from tests.helpers import tiny_clip, tiny_dinov2
 
@@ -89,19 +94,31 @@ def test_no_registers_is_refused(registers: int) -> None:
         add_registers(load_backbone(tiny_dinov2()), registers)
 
 
+@pytest.mark.parametrize("teacher", READ_OUTS)
 @pytest.mark.parametrize(
-    ("teacher", "student"), [("naclip", "value"), ("csa", "value"), ("standard", "standard")]
+    ("build", "expected"),
+    [
+        (tiny_clip, "value"),
+        (tiny_dinov2, "standard"),
+        (partial(tiny_clip, num_classes=0), "standard"),  # normalised before its first block, but no CLIP
+    ],
 )
-def test_a_teachers_read_out_is_not_the_students(teacher: str, student: str) -> None:
-    backbone = load_backbone(tiny_clip(), read_out=teacher)
-    assert add_registers(backbone, 2).read_out == student
+def test_the_default_read_out_is_the_papers_whatever_the_teacher_s(
+    teacher: str, build: Callable[[], VisionTransformer], expected: str
+) -> None:
+    backbone = load_backbone(build(), read_out=teacher)
+    config = StudentConfig(name="a", targets="raw", registers=2)
+    assert add_registers(backbone, 2).read_out == expected
+    assert new_student(backbone, config).read_out == expected
+    named = config.model_copy(update={"read_out": "standard"})
     assert add_registers(backbone, 2, read_out="standard").read_out == "standard"
+    assert new_student(backbone, named).read_out == "standard"
 
 
 @pytest.mark.parametrize("vit", [tiny_dinov2(), tiny_clip()])
 def test_without_registers_it_is_the_teacher_in_the_students_layout(vit: VisionTransformer) -> None:
     images, backbone = torch.randn(2, 3, 64, 64), load_backbone(vit)
-    student = add_registers(backbone, None).unlock()
+    student = add_registers(backbone, None, read_out="standard").unlock()
     assert student.vit.num_prefix_tokens == 1
     assert student.vit.no_embed_class
     torch.testing.assert_close(student(images), backbone(images), rtol=0, atol=1e-5)
