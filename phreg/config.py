@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from phreg.config_file import checked, read_mapping
 from phreg.errors import ConfigError, hide_credentials
 from phreg.label_config import AnySet, LabelsConfig, SetColumn, is_embedding_file
-from phreg.section import Fraction, Name, Place, Section, model_folder
+from phreg.section import Address, Fraction, Name, Pattern, Place, Section, model_folder
 from phreg.stage_config import (
     EvaluationConfig,
     GateConfig,
@@ -25,6 +25,7 @@ from phreg.stage_config import (
     TeacherConfig,
     TrainingConfig,
 )
+from phreg.storage.foreign import check_pattern
 
 __all__ = [
     "TEACHER",
@@ -53,8 +54,10 @@ class RunConfig(Section):
     """A whole run. URLs are fsspec URLs; credentials and endpoints come from the environment."""
 
     name: Name = Field(description="name of the run and of the registered model")
-    images: tuple[Place, ...] = Field(min_length=1, description="training shards: URLs, brace ranges, globs")
-    validation: tuple[Place, ...] = Field(min_length=1, description="held-out shards, likewise")
+    images: tuple[Pattern, ...] = Field(
+        min_length=1, description="training shards: URLs, brace ranges, globs"
+    )
+    validation: tuple[Pattern, ...] = Field(min_length=1, description="held-out shards, likewise")
     output: Place = Field(description="folder of everything the run writes")
     cache: Place | None = Field(
         None, description="target cache; default: OUTPUT/cache; share it between runs"
@@ -80,14 +83,17 @@ class RunConfig(Section):
         "shards were done; 0: not one, otherwise one is always allowed",
     )
     seed: int = Field(0, description="of crops and views")
-    ray_address: Place | None = Field(
+    ray_address: Address | None = Field(
         None, description="a Ray cluster; default: RAY_ADDRESS, else a local one"
     )
 
     @field_validator("images", "validation", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
+        if isinstance(value, str):
+            check_pattern(value)  # here, because several of them may stand on several lines
+            return (value,)
+        return value
 
     @field_validator("images", "validation")
     @classmethod

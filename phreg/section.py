@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from phreg.storage.foreign import check_pattern, check_place
+
 ReadOut = Literal["standard", "value", "csa", "naclip", "qq"]
 Head = Literal["projection", "classifier"]
 
@@ -28,6 +30,16 @@ def _two_slashes(place: str) -> str:
     return place
 
 
+def _one(place: str) -> str:
+    check_place(place)
+    return place
+
+
+def _one_pattern(pattern: str) -> str:
+    check_pattern(pattern)
+    return pattern
+
+
 def model_folder(model: str) -> str | None:
     """The path of a model that is a folder; None for one that has a name."""
     form, colon, path = model.partition(":")
@@ -35,12 +47,14 @@ def model_folder(model: str) -> str | None:
 
 
 Name = Annotated[str, AfterValidator(_plain)]
-Place = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"),
-    AfterValidator(_two_slashes),
+Address = Annotated[
+    str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
 ]
+"""Of a server."""
+Place = Annotated[Address, AfterValidator(_one), AfterValidator(_two_slashes)]
 """A path, a URL, or a model's name."""
+Pattern = Annotated[Address, AfterValidator(_one_pattern), AfterValidator(_two_slashes)]
+"""Paths or URLs of shards: one, a brace range or a glob."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 

@@ -3,13 +3,14 @@
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from braceexpand import braceexpand
 
 from phreg.errors import ConfigError, hide_credentials
 from phreg.storage import glob_url
+from phreg.storage.foreign import check_pattern, check_place
 
 MAX_URLS = 1_000_000
 MAX_NAME_BYTES = 200  # a path component has 255; the cache adds an attempt to it
@@ -19,11 +20,12 @@ class Kind(NamedTuple):
     """What a pattern stands for."""
 
     one: str
-    remedy: str
+    check: Callable[[str], None]
+    remedy: str = ""
 
 
-SHARDS = Kind("shard", "; `phreg pack IMAGES OUT` makes shards of images")
-IMAGES = Kind("image", "")
+SHARDS = Kind("shard", check_pattern, "; `phreg pack IMAGES OUT` makes shards of images")
+IMAGES = Kind("image", check_place)
 _RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)")
 _LEFT = re.compile(r"\{[^{}/]*\.\.[^{}/]*\}|\{[^{}/]*\}(?=[^/]*$)")
 _NAME = re.compile(r"\w[\w.+=@,~ -]*")
@@ -82,8 +84,16 @@ def shard_name(url: str) -> str:
 
 def _expanded(patterns: Iterable[str], kind: Kind = SHARDS) -> Iterator[str]:
     for pattern in patterns:
+        _check(pattern, kind)
         for url in _braces(pattern):
             yield from _matches(url, pattern, kind) if _has_glob(url) else (url,)
+
+
+def _check(pattern: str, kind: Kind) -> None:
+    try:
+        kind.check(pattern)
+    except ValueError as error:
+        raise ConfigError(f"{pattern[:300]!r} is no {kind.one}", found=str(error)) from None
 
 
 def _braces(pattern: str) -> list[str]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import fsspec
 
-from phreg.errors import StorageError
+from phreg.errors import PermanentStorageError, StorageError
+from phreg.storage.foreign import check_place, is_one_place
 from phreg.storage.messages import redacted, shown
 from phreg.storage.s3 import PROTOCOLS, leave_retries_to_botocore, s3_options
 
@@ -28,9 +29,13 @@ def open_fs(url: str, options: Mapping[str, Any] | None = None) -> tuple[Any, st
     s3 = url.partition("://")[0] in PROTOCOLS
     if s3 and not url.partition("://")[2].strip("/"):
         raise StorageError(f"The URL {url} names no bucket", "s3://BUCKET or s3://BUCKET/FOLDER", "none")
+    _check(url)
     settings = s3_options(options or {}) if s3 else {"use_listings_cache": False} | dict(options or {})
     try:
-        fs, root = fsspec.core.url_to_fs(url, **settings)
+        if "::" in url:  # a file that is called so
+            fs, root = fsspec.filesystem("file", **settings), os.path.abspath(os.path.expanduser(url))
+        else:
+            fs, root = fsspec.core.url_to_fs(url, **settings)
     except Exception as error:
         raise StorageError(
             f"Cannot open {shown(url)}",
@@ -43,6 +48,13 @@ def open_fs(url: str, options: Mapping[str, Any] | None = None) -> tuple[Any, st
     return fs, str(root)
 
 
+def _check(url: str) -> None:
+    try:
+        check_place(url)
+    except ValueError as error:
+        raise PermanentStorageError(f"Cannot open {shown(url)}", "one path or URL", str(error)) from None
+
+
 def _to_install(error: Exception) -> str:
     """The package that fsspec lacks, where the error names it as it is imported."""
     package = getattr(error.__cause__, "name", None) if isinstance(error, ImportError) else None
@@ -52,7 +64,7 @@ def _to_install(error: Exception) -> str:
 
 def absolute_url(url: str) -> str:
     scheme, separator, path = url.partition("://")
-    if "::" in url or (separator and scheme not in ("file", "local")):
+    if not is_one_place(url) or (separator and scheme not in ("file", "local")):
         return url
     absolute = os.path.abspath(os.path.expanduser(path if separator else url))
     return f"file://{absolute}" if separator else absolute
@@ -61,7 +73,7 @@ def absolute_url(url: str) -> str:
 def local_path(url: str) -> str | None:
     """The absolute path that a local path or a `file://` URL stands for; None for other URLs."""
     scheme, separator, path = absolute_url(url).partition("://")
-    if "::" in url or (separator and scheme not in ("file", "local")):
+    if not is_one_place(url) or (separator and scheme not in ("file", "local")):
         return None
     return path if separator else scheme
 
