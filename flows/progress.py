@@ -14,6 +14,7 @@ from flows.artifacts import artifact_key
 from flows.progress_artifact import progress_artifact
 from phreg.live_bars import LiveBars, is_terminal
 from phreg.progress_reporter import ProgressReporter, Show
+from phreg.stopping import check_stop
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PROGRESS = "phreg_progress"  # marks the lines that bars stand for
@@ -49,6 +50,7 @@ def reporting(name: str = "", eager: bool = False, artifact: str = "") -> Iterat
 
     `artifact`: the name of one that shows it, too.
     """
+    check_stop()  # every stage begins here
     logger, start = get_run_logger(), f"{name}: " if name else ""
 
     def say(line: str) -> None:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from prefect import flow, get_run_logger
 
 from flows import artifacts, run_names, tasks
+from flows.cancelling import ends_when_cancelled
 from flows.progress import reporting
 from flows.run_names import tag_run
 from flows.short_errors import shorten_errors
@@ -33,6 +34,7 @@ shorten_errors()
 
 
 @flow(name="phreg-run", flow_run_name=run_names.run_name, validate_parameters=True)
+@ends_when_cancelled
 def run(config: str, overrides: Overrides | None = None) -> RunReport:
     """Images to registered students."""
     settings = load_config(config, overrides or [])
@@ -50,6 +52,7 @@ def run(config: str, overrides: Overrides | None = None) -> RunReport:
 
 
 @flow(name="phreg-targets", flow_run_name=run_names.targets_name, validate_parameters=True)
+@ends_when_cancelled
 def targets(config: str, overrides: Overrides | None = None) -> dict[str, TargetsReport]:
     """Only the targets: fills the cache that students are distilled from."""
     settings = load_config(config, overrides or [])
@@ -60,6 +63,7 @@ def targets(config: str, overrides: Overrides | None = None) -> dict[str, Target
 
 
 @flow(name="phreg-distil", flow_run_name=run_names.distil_name, validate_parameters=True)
+@ends_when_cancelled
 def distil(config: str, overrides: Overrides | None = None) -> list[StudentReport]:
     """Only the students, from targets that are in the cache."""
     settings = load_config(config, overrides or [])
@@ -72,6 +76,7 @@ def distil(config: str, overrides: Overrides | None = None) -> list[StudentRepor
 
 
 @flow(name="phreg-evaluate", flow_run_name=run_names.evaluate_name, validate_parameters=True)
+@ends_when_cancelled
 def evaluate(config: str, overrides: Overrides | None = None) -> RunReport:
     """Measure, register and judge students that are finished; one that is not is trained first."""
     settings = load_config(config, overrides or [])

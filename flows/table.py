@@ -5,6 +5,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows import tasks
 from flows.artifacts import artifact_key
+from flows.cancelling import ends_when_cancelled
 from flows.run import at_work, distil_all, make_all_targets
 from flows.run_names import table_name, tag_run
 from phreg.config import RunConfig
@@ -18,6 +19,7 @@ from phreg.table_config import TableConfig, load_table
 
 
 @flow(name="phreg-table", flow_run_name=table_name, validate_parameters=True)
+@ends_when_cancelled
 def table(config: str, overrides: list[str] | None = None) -> Table:
     """A table as its config describes it. What is cached, trained or measured already is used again."""
     settings = load_table(config, overrides or [])

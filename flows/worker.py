@@ -30,6 +30,10 @@ class _Sigterm:
             self._received = True
             raise KeyboardInterrupt
 
+    def ignore(self) -> None:
+        """For as long as `inside_ray` lasts."""
+        self._received = True
+
     @contextmanager
     def inside_ray(self) -> Iterator[None]:
         self._inside, self._received = True, False
@@ -47,6 +51,7 @@ _sigterm = _Sigterm()
 # Prefect tells its worker that a run can be cancelled only while the handler in place is this very one.
 engine._prefect_sigterm_handler = _sigterm  # type: ignore[assignment]
 cancellable = _sigterm.inside_ray
+hear_no_signals = _sigterm.ignore
 
 
 def outlive_worker() -> None:

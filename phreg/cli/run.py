@@ -47,12 +47,11 @@ def run(options: argparse.Namespace) -> int:
 
 def run_config(path: str, overrides: list[str]) -> int:
     with showing("phreg run", "loading phreg, Ray and Prefect"):
-        from flows.progress import live_bars
         from flows.run import run as run_flow
-        from flows.terminal import prepare_terminal
+        from flows.terminal import prepare_terminal, shown_in_terminal
 
         prepare_terminal()
-    with live_bars():
+    with shown_in_terminal():
         report = run_flow(config=path, overrides=overrides)
     show_report(report, path, overrides)
     return 0

@@ -37,13 +37,12 @@ def table(options: argparse.Namespace) -> int:
 
 def run_table(path: str, overrides: list[str], output: str) -> int:
     with showing("phreg table", "loading phreg, Ray and Prefect"):
-        from flows.progress import live_bars
         from flows.table import table as table_flow
-        from flows.terminal import prepare_terminal
+        from flows.terminal import prepare_terminal, shown_in_terminal
         from phreg.pipeline.table import notes, records
 
         prepare_terminal()
-    with live_bars():
+    with shown_in_terminal():
         found = table_flow(config=path, overrides=overrides)
     print(f"\n{found.title or found.name}\n")
     print_table(records(found, arrows=True), "no methods")

@@ -19,6 +19,7 @@ from phreg.execution.room import resource_words
 from phreg.execution.stall import StallDetector
 from phreg.execution.watch import ClusterWatch
 from phreg.execution.work import Failure, Work
+from phreg.stopping import check_stop
 
 Item = TypeVar("Item")
 POLL_S = 1.0  # between looks at the clock; results are taken at once
@@ -132,6 +133,7 @@ class _Pool(Generic[Item]):
 
     def run(self) -> None:
         while self.work.unfinished:
+            check_stop()
             if self.cluster.check():
                 self._resize()
                 self._check_enough()

@@ -13,6 +13,7 @@ from phreg.execution.room import Room
 from phreg.execution.visibility import NOWHERE, Claim, Places, claimed, naming_the_node
 from phreg.execution.watch import ClusterWatch
 from phreg.progress import heard_by, pass_on, tell
+from phreg.stopping import check_stop
 
 Result = TypeVar("Result")
 POLL_S = 1.0  # between looks at the cluster's head; the result is taken at once
@@ -66,6 +67,7 @@ def run_remote(
 
 def _awaited(reference: Any, watch: ClusterWatch, room: Room, channel: ProgressChannel | None) -> Any:
     while True:
+        check_stop()
         if watch.check():
             room.check()
         if channel is not None and (news := channel.latest()) is not None:

@@ -41,6 +41,7 @@ from phreg.execution.visibility import Claim, Places, claimed, naming_the_node
 from phreg.execution.watch import ClusterWatch
 from phreg.execution.worker_groups import alone, together
 from phreg.progress import Progress, heard_by, pass_on, tell
+from phreg.stopping import check_stop
 from phreg.storage import Folder
 
 POLL_S = 0.25  # the controller's own 2 s would be a third of a short job
@@ -116,6 +117,7 @@ class _Follower:
         self._watch, self._step = ClusterWatch(), 0
 
     def follow(self) -> None:
+        check_stop()
         if self._watch.check():
             self._room.check()
             self.show(self._channel.latest())

@@ -22,6 +22,7 @@ from phreg.errors import ConfigError, ObjectNotFoundError, StorageError
 from phreg.execution.node_look import look_function, remove_function
 from phreg.execution.room import may_grow
 from phreg.progress import tell
+from phreg.stopping import check_stop
 from phreg.storage import TEMPORARY_PREFIX, Folder, local_path
 
 PATIENCE_S = 5.0  # for what another machine wrote to arrive: NFS looks again after some seconds
@@ -176,7 +177,10 @@ def _answers(claim: Claim, kinds: Sequence[Mapping[str, float]]) -> list[Answer]
     asked = {
         node: _run_on(node, look_function(), *arguments, claim.reply(node), PATIENCE_S) for node in nodes
     }
-    ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_S) if asked else None
+    deadline, owed = time.monotonic() + ANSWER_S, list(asked.values())
+    while owed and time.monotonic() < deadline:
+        check_stop()
+        owed = ray.wait(owed, num_returns=len(owed), timeout=1.0)[1]
     answers = []
     for node, reference in asked.items():
         with suppress(RayError):  # it is gone, or busy

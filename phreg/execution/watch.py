@@ -9,6 +9,7 @@ import ray
 from ray._private.worker import global_worker
 
 from phreg.errors import ClusterError
+from phreg.stopping import check_stop
 
 EVERY_S = 5.0  # between two looks, each of which the node notes in its log
 PATIENCE_S = 30.0  # a head that is back by then (some are restarted) is the same cluster
@@ -46,6 +47,7 @@ class ClusterWatch:
     def wait(self) -> None:
         """Until the head is there. Raises `ClusterError`."""
         while not self.check():
+            check_stop()
             time.sleep(0.5)
 
 
