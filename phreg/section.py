@@ -10,6 +10,7 @@ from phreg.storage.foreign import check_pattern, check_place
 
 ReadOut = Literal["standard", "value", "csa", "naclip", "qq"]
 Head = Literal["projection", "classifier"]
+Resize = Literal["paper", "timm", "dinov2"]
 
 
 def _plain(name: str) -> str:

@@ -12,7 +12,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from phreg.section import Head, Name, Place, PositiveFloat, ReadOut, Section, model_folder
+from phreg.section import Head, Name, Place, PositiveFloat, ReadOut, Resize, Section, model_folder
 from phreg.types import HIGHER_IS_BETTER
 
 Precision = Literal["float32", "bfloat16"]
@@ -58,6 +58,16 @@ class TeacherConfig(Section):
         None,
         description="what a linear head is: CLIP's `projection`, part of the features, or a `classifier`; "
         "default: what the model says",
+    )
+    block: int | None = Field(
+        None,
+        description="the features are those after this block and the final norm; -2: the last but one. "
+        "Blocks after it, and a projection, are left out, of students too; default: the last",
+    )
+    pos_embed_resize: Resize | None = Field(
+        None,
+        description="how absolute positions are resampled to another size: `paper`, `timm` or `dinov2`; "
+        "default: `paper`, or what a student's directory says",
     )
     mean: tuple[float, float, float] | None = Field(None, description="normalisation; default: the model's")
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(None, description="see mean")

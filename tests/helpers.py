@@ -5,6 +5,7 @@ import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -25,7 +26,7 @@ def tiny_dinov2(image_size: int = 64, seed: int = 0, **options: object) -> Visio
         "init_values": 1.0,
         "num_classes": 0,
     }
-    return _randomised(lambda: VisionTransformer(**(settings | options)), seed)
+    return randomised(lambda: VisionTransformer(**(settings | options)), seed)
 
 
 def tiny_clip(image_size: int = 64, seed: int = 0, **options: object) -> VisionTransformer:
@@ -40,10 +41,10 @@ def tiny_clip(image_size: int = 64, seed: int = 0, **options: object) -> VisionT
         "act_layer": "quick_gelu",
         "num_classes": 16,
     }
-    return _randomised(lambda: VisionTransformer(**(settings | options)), seed)
+    return randomised(lambda: VisionTransformer(**(settings | options)), seed)
 
 
-def _randomised(build: Callable[[], VisionTransformer], seed: int) -> VisionTransformer:
+def randomised(build: Callable[[], Any], seed: int) -> Any:
     """Weights of a size at which attention and positions matter (timm's init is nearly linear)."""
     vit = build()
     generator = torch.Generator().manual_seed(seed)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraint
 
 from phreg.errors import SpecMismatchError
 from phreg.fingerprint import canonical_json, digest_bytes
+from phreg.section import Resize
 
 Encoding = Literal["float32", "float16", "bfloat16", "int8"]
 
@@ -34,6 +35,7 @@ class TargetSpec(_Frozen):
     dim: PositiveInt = Field(description="channels of the features, C")
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    pos_embed_resize: Resize = Field("paper", description="of the teacher's absolute positions")
     min_crop: float
     crops_per_image: PositiveInt
     views: PositiveInt
@@ -51,8 +53,11 @@ class TargetSpec(_Frozen):
         return self.grid_size[0] * self.grid_size[1]
 
     def to_json(self) -> bytes:
-        """Canonical JSON: equal specs give equal bytes."""
-        return canonical_json(self.model_dump(mode="json"))
+        """Canonical JSON: equal specs give equal bytes. What is as it always was is left out."""
+        fields = self.model_dump(mode="json")
+        if self.pos_embed_resize == "paper":
+            del fields["pos_embed_resize"]
+        return canonical_json(fields)
 
     @classmethod
     def from_json(cls, data: bytes, digest: str, url: str) -> Self:

@@ -57,6 +57,7 @@ def _of_the_network(teacher: Backbone) -> dict[str, object]:
         "image_size": height,
         "grid_size": teacher.grid_size,
         "dim": teacher.out_dim,
+        "pos_embed_resize": teacher.pos_embed_resize,
         "mean": tuple(teacher.mean.tolist()),
         "std": tuple(teacher.std.tolist()),
     }

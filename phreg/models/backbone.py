@@ -11,14 +11,13 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, UInt8
-from timm.layers import PatchEmbed
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from phreg.errors import ModelError
 from phreg.fingerprint import digest_weights
-from phreg.models.architecture import vit_arguments
-from phreg.models.position import resample_grid
+from phreg.models.architecture import base_architecture, vit_arguments
+from phreg.models.families import family_of
+from phreg.models.position import check_resize, resample_grid
 from phreg.models.precision import keep_float32
 from phreg.models.read_outs import check_read_out, run_last_block
 from phreg.progress import tell
@@ -27,20 +26,17 @@ Watch = Callable[[Float[Tensor, "B P D"]], None]
 Own = TypeVar("Own", bound="Backbone")
 
 
-def is_clip_like(vit: VisionTransformer) -> bool:
-    """CLIP's image towers normalise before the first block, as few other ViTs do."""
-    return not isinstance(vit.norm_pre, nn.Identity)
-
-
 class Backbone(nn.Module):
     """Maps normalised images [B, 3, H, W] to dense features [B, C, H/p, W/p].
 
     Features are those of the last block under `read_out`, after the final norm (and CLIP's projection),
-    prefix tokens dropped. Any H and W that the patch divides will do: the positional embedding is
-    resampled (bicubic) when the grid is not the network's own.
+    prefix tokens dropped. Any H and W that the patch divides will do: absolute positional embeddings are
+    resampled as `pos_embed_resize` says when the grid is not the network's own; rotary ones are those of
+    the grid.
 
-    Attributes: `vit` the timm model; `mean`, `std` [3] of the normalisation; `patch_size` in pixels;
-    `image_size` (H, W) and `grid_size` (h, w) the network's own; `out_dim` C; `read_out`.
+    Attributes: `vit` the timm model, `family` its adapter; `mean`, `std` [3] of the normalisation;
+    `patch_size` in pixels; `image_size` (H, W) and `grid_size` (h, w) the network's own; `out_dim` C;
+    `read_out`; `pos_embed_resize` (see `position.py`).
     """
 
     mean: Tensor
@@ -48,16 +44,20 @@ class Backbone(nn.Module):
 
     def __init__(
         self,
-        vit: VisionTransformer,
+        vit: Any,
         read_out: str,
         mean: Sequence[float] | npt.NDArray[Any] | Tensor,
         std: Sequence[float] | npt.NDArray[Any] | Tensor,
         source_digest: str | None = None,
+        pos_embed_resize: str = "paper",
     ) -> None:
         super().__init__()
-        check_plain(vit)
-        check_read_out(read_out, vit.blocks[-1])
+        self.family = family_of(vit)
+        self.family.check(vit)
+        check_read_out(read_out, self.family, vit.blocks[-1])
+        check_resize(pos_embed_resize)
         self.vit = vit
+        self.pos_embed_resize = pos_embed_resize
         self.read_out = read_out
         self.projects = isinstance(vit.head, nn.Linear)  # classifiers were taken off: see `head.py`
         self.patch_size = square_patch(vit)
@@ -91,10 +91,18 @@ class Backbone(nn.Module):
     def architecture(self) -> dict[str, object]:
         """The network as plain data: timm's constructor arguments, and what they leave open."""
         block: Any = self.vit.blocks[0]
-        return vit_arguments(self.vit) | {
-            "norm": f"{type(block.norm1).__name__} {getattr(block.norm1, 'eps', None)}",
-            "block": f"{type(block).__name__} {type(block.attn).__name__} {type(block.mlp).__name__}",
-        }
+        norm = next((module for module in block.modules() if hasattr(module, "eps")), None)
+        told = vit_arguments(self.vit)
+        parts = (block, getattr(block, "attn", None), getattr(block, "mlp", None))
+        named = {} if "num_heads" in told else {"architecture": base_architecture(self.vit)}
+        return (
+            told
+            | named
+            | {
+                "norm": f"{type(norm).__name__} {getattr(norm, 'eps', None)}",
+                "block": " ".join(type(part).__name__ for part in parts if part is not None),
+            }
+        )
 
     def weights_digest(self) -> str:
         """SHA-256 of the weights: as loaded (before any resampling to a size), or as they are now."""
@@ -130,14 +138,15 @@ class Backbone(nn.Module):
         `watch` is shown the patch tokens [B, P, D] as each block leaves them, before the final norm; the last
         block is the one under `read_out`.
         """
-        vit, grid = self.vit, (tokens.shape[1], tokens.shape[2])
+        vit, family, grid = self.vit, self.family, (tokens.shape[1], tokens.shape[2])
         x = vit.norm_pre(self._sequence(tokens))
-        blocks: Any = vit.blocks
-        for block in blocks[:-1]:
-            x = block(x)
+        *ropes, last_rope = family.ropes(vit, grid)
+        for block, rope in zip(vit.blocks[:-1], ropes, strict=True):
+            x = family.run_block(block, x, rope)
             if watch is not None:
                 watch(x[:, vit.num_prefix_tokens :])
-        x = run_last_block(blocks[-1], x, self.read_out, grid)[:, vit.num_prefix_tokens :]
+        x = run_last_block(family, vit.blocks[-1], x, last_rope, self.read_out, grid)
+        x = x[:, vit.num_prefix_tokens :]
         if watch is not None:
             watch(x)
         x = vit.fc_norm(vit.norm(x))  # one of the two is an identity
@@ -152,25 +161,11 @@ class Backbone(nn.Module):
             return torch.cat([*prefix, patches], 1)
         embedded_prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
         for_prefix, for_grid = vit.pos_embed[:, :embedded_prefix], vit.pos_embed[:, embedded_prefix:]
-        patches = patches + resample_grid(for_grid, self.grid_size, (h, w))
+        patches = patches + resample_grid(for_grid, self.grid_size, (h, w), self.pos_embed_resize)
         if not prefix:
             return patches
         before = torch.cat(prefix, 1)
         return torch.cat([before + for_prefix if embedded_prefix else before, patches], 1)
-
-
-def check_plain(vit: VisionTransformer) -> None:
-    """Raise `ModelError` for a ViT with parts that `Backbone` does not know: a stem of convolutions, a
-    distillation token."""
-    known = int(vit.has_class_token) + vit.num_reg_tokens
-    stem = type(vit.patch_embed).__name__
-    if not isinstance(vit.patch_embed, PatchEmbed) or vit.num_prefix_tokens != known:
-        raise ModelError(
-            "The model is no plain ViT",
-            expected="patches that one linear map embeds; before them at most a class token and registers",
-            found=f"{type(vit).__name__} with {stem} and {vit.num_prefix_tokens} tokens before the patches",
-            remedy="take a plain ViT, of any size; for DeiT, one that is not distilled",
-        )
 
 
 def _channels(name: str, values: Sequence[float] | npt.NDArray[Any] | Tensor) -> Tensor:
@@ -185,7 +180,7 @@ def _channels(name: str, values: Sequence[float] | npt.NDArray[Any] | Tensor) ->
     return tensor
 
 
-def square_patch(vit: VisionTransformer) -> int:
+def square_patch(vit: Any) -> int:
     height, width = vit.patch_embed.patch_size
     if height != width:
         raise ModelError("The model's patches are not square", "square patches", f"{height} x {width}")

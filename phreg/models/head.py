@@ -6,11 +6,12 @@ writes zeros; a classifier that was trained has a bias. Where that does not deci
 
 import functools
 import logging
-from typing import Any
+from typing import Any, get_args
 
 import timm
 import torch
 from timm.models import get_arch_pretrained_cfgs
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from phreg.errors import ModelError
@@ -21,21 +22,26 @@ _IMAGENET = frozenset({1000, 11221, 11821, 11841, 21841, 21843})  # classes of i
 logger = logging.getLogger(__name__)
 
 
-def settle_head(vit: Any, head: Head | None, source: str, sure: bool = False) -> None:
+def settle_head(vit: Any, head: str | None, source: str, sure: bool = False, given: bool = False) -> None:
     """Take the head off if it is a classifier; what stays is CLIP's projection.
 
     Args:
         head: what the user says it is; None: go by the model.
-        sure: whether the model comes from where a linear head of a CLIP-like ViT can only be its projection.
+        sure: whether the model comes from where a linear head can only be a projection: an open_clip tower,
+            a directory that phreg wrote.
+        given: whether the caller made the network, and it can be taken for a projection where that cannot be
+            told, with a warning: so says the docstring of `load_backbone`.
 
     Raises `ModelError` if it cannot be told, or if the user names a projection and there is none.
     """
+    if head is not None and head not in get_args(Head):
+        raise ModelError(f"There is no head {head!r}", expected=f"one of {', '.join(get_args(Head))}")
     if not isinstance(vit.head, nn.Linear):
         if head == "projection":
             raise ModelError(f"{source} has no projection", "a linear head", type(vit.head).__name__)
         return
     if head is None:
-        head = "projection" if sure and normalises_first(vit) else _told_by_model(vit, source)
+        head = "projection" if sure else _told_by_model(vit, source, given)
     if head == "classifier":
         vit.reset_classifier(0)
 
@@ -50,19 +56,21 @@ def normalises_first(vit: Any) -> bool:
     return not isinstance(vit.norm_pre, nn.Identity)
 
 
-def _told_by_model(vit: Any, source: str) -> Head:
-    width, biased = vit.head.out_features, bool(vit.head.bias is not None and vit.head.bias.any())
-    if width in _IMAGENET:
+def may_project(vit: Any) -> bool:
+    """Whether a linear head may be CLIP's projection: by the norm before the blocks, or by name."""
+    return normalises_first(vit) or bool(_projections(_named(vit)))
+
+
+def _told_by_model(vit: Any, source: str, given: bool) -> Head:
+    width, widths, named = vit.head.out_features, _projections(_named(vit)), _named(vit)
+    if width in _IMAGENET or not may_project(vit):
         return "classifier"
-    architecture = (getattr(vit, "pretrained_cfg", None) or {}).get("architecture")
-    widths = _projections(architecture, vit.embed_dim, normalises_first(vit)) if architecture else None
-    if widths is None and not normalises_first(vit):
+    if _is_as_named(named, vit.embed_dim, normalises_first(vit)) and width not in widths:
         return "classifier"
-    if widths is not None and width not in widths:
-        return "classifier"
-    if not biased:
+    biased = vit.head.bias is not None and bool(vit.head.bias.any())
+    if not biased or not isinstance(vit, VisionTransformer):  # EVA-CLIP's projection has a bias
         return "projection"
-    if architecture is None:  # a network that the caller built: their word is the docstring of load_backbone
+    if given:
         logger.warning(
             "the linear head of %s is taken for CLIP's projection, though it has a bias; "
             "if it is a classifier, say head='classifier'",
@@ -77,17 +85,22 @@ def _told_by_model(vit: Any, source: str) -> Head:
     )
 
 
-@functools.cache
-def _projections(architecture: str, embed_dim: int, norm_first: bool) -> frozenset[int] | None:
-    """Widths of the CLIP projections that timm has for an architecture; empty if it is no CLIP.
+def _named(vit: Any) -> str:
+    return str((getattr(vit, "pretrained_cfg", None) or {}).get("architecture") or "")
 
-    None where the name says nothing of a network: timm does not have it, or builds another one from it.
-    """
+
+@functools.cache
+def _projections(architecture: str) -> frozenset[int]:
+    """Widths of the CLIP projections that timm has for an architecture; none if it is no CLIP."""
+    known = {config.num_classes for config in get_arch_pretrained_cfgs(architecture).values()}
+    return frozenset(known - _IMAGENET - {0}) if timm.is_model(architecture) else frozenset()
+
+
+@functools.cache
+def _is_as_named(architecture: str, embed_dim: int, norm_first: bool) -> bool:
+    """Whether timm builds such a network from this name; arguments may have made another one of it."""
     if not timm.is_model(architecture):
-        return None
+        return False
     with torch.device("meta"):
         named: Any = timm.create_model(architecture, pretrained=False)
-    if (named.embed_dim, normalises_first(named)) != (embed_dim, norm_first):
-        return None
-    known = {config.num_classes for config in get_arch_pretrained_cfgs(architecture).values()}
-    return frozenset(known - _IMAGENET - {0})
+    return bool((named.embed_dim, normalises_first(named)) == (embed_dim, norm_first))

@@ -11,16 +11,18 @@ from typing import Annotated, Any
 import timm
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from timm.models.vision_transformer import VisionTransformer
 from torch.nn import Module
 
 from phreg.errors import ModelError
-from phreg.section import PositiveFloat
+from phreg.models.families import FAMILIES, family_of
+from phreg.section import PositiveFloat, Resize
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_BLOCKS = 256
 MAX_PARAMETERS_BESIDE = 50_000_000  # more than the weights have: positions for another size, a head
-_ARGUMENTS = frozenset(inspect.signature(VisionTransformer.__init__).parameters) - {"self", "kwargs"}
+_ARGUMENTS = frozenset(
+    name for family in FAMILIES for name in inspect.signature(family.kind.__init__).parameters
+) - {"self", "kwargs"}
 _Number = Annotated[int, Field(ge=0, le=1 << 16)]
 _Argument = bool | _Number | Annotated[float, Field(ge=-1e6, le=1e6)] | str | None | tuple[_Number, ...]
 
@@ -39,6 +41,7 @@ class _Pretrained(_Part):
 
 class _Own(_Part):
     read_out: str = "standard"
+    pos_embed_resize: Resize = "paper"
 
 
 class HubConfig(_Part):
@@ -78,20 +81,19 @@ class HubConfig(_Part):
         return value
 
     def build(self) -> Any:
-        """The network, a VisionTransformer with random weights. Raises whatever timm does."""
+        """The network, with random weights. Raises whatever timm does, and `ModelError` for no plain ViT."""
         # dynamic_img_size only changes how timm's own forward resamples; ours does that itself.
         arguments: dict[str, Any] = {
             key: value for key, value in self.model_args.items() if key != "dynamic_img_size"
         }
         vit: Any = timm.create_model(self.architecture, pretrained=False, **arguments)
-        if not isinstance(vit, VisionTransformer):
-            raise ValueError(f"{self.architecture} is no plain ViT, but {type(vit).__name__}")
+        family_of(vit, self.architecture)
         described: Any = vit
         described.pretrained_cfg = self.pretrained_cfg.model_dump() | {"architecture": self.architecture}
         return vit
 
 
-def build_vit(config: HubConfig, source: str, outline: Module, parameters: int) -> VisionTransformer:
+def build_vit(config: HubConfig, source: str, outline: Module, parameters: int) -> Any:
     """The network that a config describes, if so many weights can fill its outline. Raises `ModelError`."""
     if found := too_large(outline, parameters):
         raise _unusable(source, found)
@@ -111,13 +113,12 @@ def too_large(outline: Module, parameters: int) -> str:
     return f"a network of {described} parameters; the weights have {parameters}"
 
 
-def _built(config: HubConfig, source: str, device: str) -> VisionTransformer:
+def _built(config: HubConfig, source: str, device: str) -> Any:
     try:
         with torch.device(device):
-            vit: VisionTransformer = config.build()
-            return vit
+            return config.build()
     except Exception as error:  # timm's constructors raise nearly anything
-        raise _unusable(source, f"{type(error).__name__}: {str(error)[:200]}") from None
+        raise _unusable(source, f"{type(error).__name__}: {str(error)[:400]}") from None
 
 
 def parse_hub_config(raw: bytes, source: str) -> HubConfig:

@@ -1,52 +1,68 @@
 """Teachers by name: timm, open_clip, or a directory in timm's or in open_clip's hub layout."""
 
 import copy
-import difflib
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy.typing as npt
-import open_clip
 import timm
 import torch
+from huggingface_hub import snapshot_download
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
-from timm.models import get_arch_pretrained_cfgs
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from phreg.config import TeacherConfig
-from phreg.errors import ModelError
-from phreg.fingerprint import digest_weights
-from phreg.models.backbone import Backbone, check_divides, is_clip_like, square_patch
+from phreg.models.backbone import Backbone
 from phreg.models.clip_details import Statistics, check_timm_gelu
-from phreg.models.clip_directory import BUNDLED, PREFIX, is_clip_directory
+from phreg.models.clip_directory import is_clip_directory
 from phreg.models.clip_tower import downloaded, tower_by_name, tower_of_directory
-from phreg.models.head import head_of_tag, settle_head
-from phreg.models.hub import read_hub_folder
-from phreg.models.position import resample_grid
+from phreg.models.families import family_of, undistilled
+from phreg.models.head import head_of_tag, normalises_first, settle_head
+from phreg.models.hub import FILES, read_hub_folder
+from phreg.models.model_names import check_timm_name, unknown_form
+from phreg.models.sizes import cut_after, resize, settled_resize
 from phreg.models.weight_files import read_state_dict
 from phreg.models.weights import load_weights
 from phreg.progress import tell
-from phreg.section import Head
 
 Numbers = Sequence[float] | npt.NDArray[Any] | torch.Tensor
-_FORMS = f"timm/NAME[.TAG], open_clip/NAME[:TAG], local-dir:PATH, {PREFIX}PATH or {BUNDLED}"
+
+
+class Given(NamedTuple):
+    """What a user says beside a model's name: see `load_backbone`."""
+
+    checkpoint: str | None
+    key: str | None
+    head: str | None
+
+    def state(self) -> dict[str, Any] | None:
+        return None if self.checkpoint is None else read_state_dict(self.checkpoint, self.key)
+
+
+class Loaded(NamedTuple):
+    """A network with its weights, and what its source says of mean and std, and of how it was resampled."""
+
+    vit: Any
+    statistics: Statistics | None = None
+    pos_embed_resize: str | None = None
 
 
 def load_backbone(
-    model: str | VisionTransformer,
+    model: str | nn.Module,
     checkpoint: str | None = None,
     image_size: int | tuple[int, int] | None = None,
     read_out: str = "standard",
     mean: Numbers | None = None,
     std: Numbers | None = None,
-    head: Head | None = None,
+    head: str | None = None,
     checkpoint_key: str | None = None,
+    block: int | None = None,
+    pos_embed_resize: str | None = None,
 ) -> Backbone:
     """A frozen ViT in eval mode that maps normalised images to dense features.
 
     Args:
-        model: a name or a timm `VisionTransformer`, which is copied and left as it is. Names are
+        model: a name or a network of timm's (`VisionTransformer`, `Eva`), copied and left as it is. Names are
             `timm/NAME[.TAG]`, `open_clip/NAME[:TAG]`, `local-dir:PATH` (timm's hub layout),
             `open_clip-dir:PATH` (open_clip's hub layout) and `phreg/small-clip` (the one we ship).
         checkpoint: fsspec URL of weights in timm's, DINOv2's or CLIP's naming; without one, a named
@@ -58,22 +74,23 @@ def load_backbone(
         head: what a linear head is: CLIP's `projection`, which is part of its features, or a `classifier`.
             Default: what weights, tag and architecture say; in a CLIP-like ViT of your own, a projection.
         checkpoint_key: which network of a checkpoint that has several, for instance `teacher.backbone`.
+        block: the features are those after this block, -2 for the last but one, then the final norm: blocks
+            after it and a projection are left out.
+        pos_embed_resize: how absolute positions are resampled to another size: `paper` (the default), `timm`
+            or `dinov2`; see `position.py`. A student's directory says what it was trained with.
 
     Raises `ModelError`, `CheckpointError` or `DownloadError`.
     """
-    tell("loading the model" if isinstance(model, VisionTransformer) else f"loading {model}")
-    if isinstance(model, VisionTransformer):
-        vit, own = copy.deepcopy(model), None
-        if checkpoint is not None:
-            load_weights(vit, read_state_dict(checkpoint, checkpoint_key), checkpoint, head)
-        settle_head(vit, head, f"this {type(vit).__name__}")
-    else:
-        vit, own = _named(model, checkpoint, checkpoint_key, head)
-    source_digest = _resize(vit, image_size)
+    tell(f"loading {model}" if isinstance(model, str) else "loading the model")
+    given = Given(checkpoint, checkpoint_key, head)
+    vit, own, recorded = _named(model, given) if isinstance(model, str) else _made(model, given)
+    how = settled_resize(vit, pos_embed_resize) if pos_embed_resize else recorded or "paper"
+    cut_after(vit, block)
+    source_digest = resize(vit, image_size, how)
     vit.eval().requires_grad_(False)
     statistics = own or _own_statistics(vit)
     mean, std = (own if given is None else given for given, own in zip((mean, std), statistics, strict=True))
-    return Backbone(vit, read_out, mean, std, source_digest).eval()
+    return Backbone(vit, read_out, mean, std, source_digest, how).eval()
 
 
 def load_teacher(config: TeacherConfig) -> Backbone:
@@ -87,117 +104,75 @@ def load_teacher(config: TeacherConfig) -> Backbone:
         config.std,
         config.head,
         config.checkpoint_key,
+        config.block,
+        config.pos_embed_resize,
     )
 
 
-def _named(
-    name: str, checkpoint: str | None, key: str | None, head: Head | None
-) -> tuple[VisionTransformer, Statistics | None]:
-    if name.startswith("timm/"):
-        return _from_timm(name.removeprefix("timm/"), checkpoint, key, head), None
-    if name.startswith("local-dir:"):
-        return _from_directory(name.removeprefix("local-dir:"), checkpoint, key, head), None
-    if name.startswith("open_clip/"):
-        vit, statistics = tower_by_name(name.removeprefix("open_clip/"), checkpoint, key)
+def _made(network: nn.Module, given: Given) -> Loaded:
+    """A network of the caller's, copied."""
+    vit, state = copy.deepcopy(network), given.state()
+    family_of(vit)
+    if state is not None:
+        load_weights(vit, state, str(given.checkpoint), given.head)
+    vit = undistilled(vit)
+    settle_head(vit, given.head, f"this {type(vit).__name__}", given=True)
+    return Loaded(vit)
+
+
+def _named(name: str, given: Given) -> Loaded:
+    form, _, rest = name.partition("/" if name.startswith(("timm/", "open_clip/")) else ":")
+    if form == "timm":
+        return _from_timm(rest, given)
+    if form in ("local-dir", "hf-hub"):
+        return _from_directory(rest if form == "local-dir" else _snapshot(rest), given)
+    if form == "open_clip":
+        vit, statistics = tower_by_name(rest, given.checkpoint, given.key)
     elif is_clip_directory(name):
-        vit, statistics = tower_of_directory(name, checkpoint, key)
+        vit, statistics = tower_of_directory(name, given.checkpoint, given.key)
     else:
-        raise ModelError(f"Cannot tell what model {name!r} is", _FORMS, remedy=_meant(name, _all_names()))
-    settle_head(vit, head, name, sure=True)
-    return vit, statistics
+        raise unknown_form(name)
+    settle_head(vit, given.head, name, sure=True)
+    return Loaded(vit, statistics)
 
 
-def _all_names() -> list[str]:
-    """What a name without its form, or with a slip in it, may have meant. Without timm's tags."""
-    by_name = [f"open_clip/{name}:{tag}" for name, tag in open_clip.list_pretrained()]
-    return [BUNDLED, *(f"timm/{name}" for name in timm.list_models(module="vision_transformer")), *by_name]
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    """A remedy that names what is most like it, or nothing. Of timm's names without the tag."""
-    by_end = {full.partition("/")[2]: full for full in known} | {full: full for full in known}
-    stem, dot, tag = name.partition(".")
-    near = difflib.get_close_matches(name, by_end, 1, 0.8) or difflib.get_close_matches(stem, by_end, 1, 0.8)
-    if not near:
-        return ""
-    full = by_end[near[0]]
-    return f"did you mean {full}{dot + tag if full.startswith('timm/') else ''}?"
-
-
-def _check_timm_name(name: str) -> None:
-    """Raises `ModelError` for a name or tag that timm does not have, with those that it has."""
-    stem, _, tag = name.partition(".")
-    if not timm.is_model(name):
-        near = timm.list_models(f"*{stem}*")[:3] or difflib.get_close_matches(
-            stem, timm.list_models(), 3, 0.8
-        )
-        raise ModelError(
-            f"timm has no model {name!r}",
-            remedy=f"did you mean {near}?" if near else "see timm.list_models()",
-        )
-    tags = [full.partition(".")[2] for full in get_arch_pretrained_cfgs(stem)]
-    if tag and tag not in tags:
-        near = difflib.get_close_matches(tag, tags, 1)
-        raise ModelError(
-            f"timm has no weights {tag!r} for {stem}",
-            expected=f"one of {tags}" if any(tags) else "no tag: it has none",
-            remedy=f"did you mean timm/{stem}.{near[0]}?" if near else "",
-        )
-
-
-def _from_timm(name: str, checkpoint: str | None, key: str | None, head: Head | None) -> VisionTransformer:
-    _check_timm_name(name)
+def _from_timm(name: str, given: Given) -> Loaded:
+    check_timm_name(name)
     with torch.device("meta"):  # before any weights are downloaded
-        kind = type(timm.create_model(name, pretrained=False))
-    if not issubclass(kind, VisionTransformer):
-        raise ModelError(f"timm's {name} is no plain ViT", "a VisionTransformer", kind.__name__)
-    state = read_state_dict(checkpoint, key) if checkpoint is not None else None
+        outline = timm.create_model(name, pretrained=False)
+        family_of(outline, f"timm's {name}").check(undistilled(outline))
+    state, head = given.state(), given.head
     check_timm_gelu(name, state)
     vit: Any = downloaded(lambda: timm.create_model(name, pretrained=state is None), f"timm/{name}")
     if state is not None:
         head = head or head_of_tag(name.partition(".")[2])
-        load_weights(vit, state, str(checkpoint), head)
+        load_weights(vit, state, str(given.checkpoint), head)
+    vit = undistilled(vit)
     settle_head(vit, head, f"timm/{name}")
-    tower: VisionTransformer = vit
-    return tower
+    return Loaded(vit)
 
 
-def _from_directory(
-    path: str, checkpoint: str | None, key: str | None, head: Head | None
-) -> VisionTransformer:
-    vit, state, config = read_hub_folder(path, read_state_dict(checkpoint, key) if checkpoint else None)
+def _from_directory(path: str, given: Given) -> Loaded:
+    vit, state, config = read_hub_folder(path, given.state())
     if "act_layer" not in config.model_args:
         check_timm_gelu(f"{config.architecture}.{config.tag}", state)
-    load_weights(vit, state, checkpoint or path, head or head_of_tag(config.tag))
-    settle_head(vit, head, path, sure=config.is_ours and checkpoint is None)
-    return vit
+    load_weights(vit, state, given.checkpoint or path, given.head or head_of_tag(config.tag))
+    vit = undistilled(vit)
+    settle_head(vit, given.head, path, sure=config.is_ours and given.checkpoint is None)
+    return Loaded(vit, None, config.phreg.pos_embed_resize)
 
 
-def _resize(vit: VisionTransformer, image_size: int | tuple[int, int] | None) -> str | None:
-    """Resample to the size; gives the digest of the weights before, if anything changed."""
-    if image_size is None:
-        return None
-    size = (
-        (image_size, image_size) if isinstance(image_size, int) else (int(image_size[0]), int(image_size[1]))
-    )
-    patch = square_patch(vit)
-    check_divides(size, patch)
-    old, new = vit.patch_embed.grid_size, (size[0] // patch, size[1] // patch)
-    if tuple(vit.patch_embed.img_size) == size:
-        return None
-    digest = digest_weights(vit.state_dict())
-    vit.patch_embed.set_input_size(size)
-    if vit.pos_embed is not None and old != new:
-        prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
-        for_prefix, for_grid = vit.pos_embed[:, :prefix], vit.pos_embed[:, prefix:]
-        vit.pos_embed = nn.Parameter(torch.cat([for_prefix, resample_grid(for_grid, old, new)], 1))
-    return digest
+def _snapshot(name: str) -> str:
+    """The folder of a hub's model in timm's layout: downloaded, or from the hub's own cache."""
+    name, _, revision = name.partition("@")
+    fetch = lambda: snapshot_download(name, revision=revision or None, allow_patterns=list(FILES))  # noqa: E731
+    return downloaded(fetch, f"hf-hub:{name}")
 
 
-def _own_statistics(vit: VisionTransformer) -> Statistics:
+def _own_statistics(vit: Any) -> Statistics:
     config = getattr(vit, "pretrained_cfg", None) or {}
     if config.get("mean") and config.get("std"):
         return config["mean"], config["std"]
-    if is_clip_like(vit):
+    if isinstance(vit.head, nn.Linear) or normalises_first(vit):  # as CLIP's image towers
         return OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
     return IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD

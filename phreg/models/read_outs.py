@@ -10,7 +10,7 @@ Shapes: B batch, N tokens (prefix tokens, then the P = h w patches), D width, H 
 | `naclip`   | softmax(k k^T + gaussian of the distance) | left out                    | NACLIP   |
 | `qq`       | softmax(q q^T)                           | left out                     | ClearCLIP |
 
-All products are scaled by 1 / sqrt(d).
+All products are scaled by 1 / sqrt(d), and are of rotated queries and keys where positions are rotary.
 """
 
 from typing import Any, get_args
@@ -18,63 +18,62 @@ from typing import Any, get_args
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own idiom)
 from jaxtyping import Float
-from timm.layers import Attention
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from phreg.errors import ModelError
+from phreg.models.families import Family, Heads, Rope
 from phreg.section import ReadOut
 
 READ_OUTS: tuple[str, ...] = get_args(ReadOut)
 NACLIP_STD = 5.0  # patches
 
 
-def check_read_out(read_out: str, block: nn.Module) -> None:
+def check_read_out(read_out: str, family: Family, block: nn.Module) -> None:
     """Raises `ModelError` for an unknown read-out, or a last block that this one cannot be taken from."""
     if read_out not in READ_OUTS:
         raise ModelError(f"There is no read-out {read_out!r}", expected=f"one of {', '.join(READ_OUTS)}")
-    plain = isinstance(block, Block) and isinstance(block.attn, Attention) and block.attn.gate is None
-    if read_out != "standard" and not plain:
+    if read_out != "standard" and not family.is_plain(block):
         raise ModelError(
             f"The read-out {read_out!r} needs a plain last block",
-            expected="timm's Block with its ungated Attention",
-            found=type(block).__name__,
+            expected="attention, then an MLP, each after a norm, and no gate",
+            found=f"timm's {type(block).__name__}",
             remedy="use read_out: standard for this model",
         )
 
 
 def run_last_block(
-    block: Any, x: Float[Tensor, "B N D"], read_out: str, grid: tuple[int, int]
+    family: Family,
+    block: Any,
+    x: Float[Tensor, "B N D"],
+    rope: Rope,
+    read_out: str,
+    grid: tuple[int, int],
 ) -> Float[Tensor, "B N D"]:
     """The last block under a read-out; `grid` (h, w) tells which of the tokens are patches, the last h w."""
     if read_out == "standard":
-        out: Tensor = block(x)
-        return out
-    branch = block.ls1(_attend(block.attn, block.norm1(x), read_out, grid))
+        return family.run_block(block, x, rope)
+    heads = family.heads(block.attn, block.norm1(x), rope)
+    branch = family.scaled(block, _joined(block.attn, _attend(heads, read_out, grid)))
     if read_out != "csa":
         return branch
     x = x + branch
-    return x + block.ls2(block.mlp(block.norm2(x)))
+    return x + family.mlp(block, x)
 
 
-def _attend(
-    attn: Attention, x: Float[Tensor, "B N D"], read_out: str, grid: tuple[int, int]
-) -> Float[Tensor, "B N D"]:
-    batch, tokens, _ = x.shape
-    qkv = attn.qkv(x).reshape(batch, tokens, 3, attn.num_heads, attn.head_dim).permute(2, 0, 3, 1, 4)
-    q, k, v = qkv.unbind(0)
-    q, k = attn.q_norm(q), attn.k_norm(k)
+def _attend(heads: Heads, read_out: str, grid: tuple[int, int]) -> Float[Tensor, "B H N d"]:
+    q, k, v = heads
     if read_out == "value":
-        out = v
-    elif read_out == "naclip":
-        bias = neighbour_bias(grid, tokens - grid[0] * grid[1]).to(k)
-        out = F.scaled_dot_product_attention(k, k, v, attn_mask=bias)
-    elif read_out == "csa":
-        out = F.scaled_dot_product_attention(q, q, v) + F.scaled_dot_product_attention(k, k, v)
-    else:
-        out = F.scaled_dot_product_attention(q, q, v)
-    out = attn.norm(out.transpose(1, 2).reshape(batch, tokens, attn.attn_dim))
-    projected: Tensor = attn.proj(out)
+        return v
+    if read_out == "naclip":
+        bias = neighbour_bias(grid, v.shape[2] - grid[0] * grid[1]).to(k)
+        return F.scaled_dot_product_attention(k, k, v, attn_mask=bias)
+    if read_out == "csa":
+        return F.scaled_dot_product_attention(q, q, v) + F.scaled_dot_product_attention(k, k, v)
+    return F.scaled_dot_product_attention(q, q, v)
+
+
+def _joined(attention: Any, heads: Float[Tensor, "B H N d"]) -> Float[Tensor, "B N D"]:
+    projected: Tensor = attention.proj(attention.norm(heads.transpose(1, 2).flatten(2)))
     return projected
 
 

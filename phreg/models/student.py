@@ -2,16 +2,19 @@
 
 import copy
 import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from phreg.errors import ModelError
 from phreg.models.backbone import Backbone
+from phreg.models.families import Family
 
 PAPER_UNLOCKED = ("registers", "pos_embed", "patch_embed", "last_block")
+# No registers: an ablation. No positions to learn: they are rotary.
+_MAY_BE_ABSENT = ("registers", "pos_embed")
 
 
 class Student(Backbone):
@@ -28,9 +31,10 @@ class Student(Backbone):
         parameters = dict(self.vit.named_parameters())
         chosen: set[str] = set()
         for name in [names] if isinstance(names, str) else names:
-            if name == "registers" and self.vit.reg_token is None:
-                continue  # a student without registers, for ablations
-            found = fnmatch.filter(parameters, groups.get(name, name))
+            patterns = groups.get(name, (name,))
+            found = {own for pattern in patterns for own in fnmatch.filter(parameters, pattern)}
+            if not found and name in _MAY_BE_ABSENT:
+                continue
             if not found:
                 raise ModelError(
                     f"Nothing to unlock by the name {name!r}",
@@ -40,34 +44,38 @@ class Student(Backbone):
             chosen.update(found)
         if not chosen:
             raise ModelError(
-                "Nothing would learn", "some parameters to unlock", "only registers, and there are none"
+                "Nothing would learn",
+                expected="some parameters to unlock",
+                found=f"none of {', '.join(_MAY_BE_ABSENT)} in this network",
             )
         for name, parameter in parameters.items():
             parameter.requires_grad_(name in chosen)
         return self
 
 
-def unlock_patterns(vit: VisionTransformer) -> dict[str, str]:
+def unlock_patterns(vit: Any) -> dict[str, tuple[str, ...]]:
     return {
-        "registers": "reg_token",
-        "pos_embed": "pos_embed",
-        "patch_embed": "patch_embed.*",
-        "last_block": f"blocks.{len(vit.blocks) - 1}.*",
+        "registers": ("reg_token",),
+        "pos_embed": ("pos_embed", "rope.freqs"),  # the second where rotation is learnt (RoPE-ViT's `mixed`)
+        "patch_embed": ("patch_embed.*",),
+        "last_block": (f"blocks.{len(vit.blocks) - 1}.*",),
     }
 
 
 def default_read_out(teacher: Backbone) -> str:
     """A student's read-out as in the paper, whatever the teacher's: `value` (MaskCLIP) for a CLIP, whose
-    features are its projection's, and `standard` for any other ViT."""
-    return "value" if teacher.projects else "standard"
+    features are its projection's, and `standard` for any other ViT, and where there are none to take."""
+    takes = teacher.family.is_plain(teacher.vit.blocks[-1])
+    return "value" if teacher.projects and takes else "standard"
 
 
 def add_registers(
     backbone: Backbone, registers: int | None, read_out: str | None = None, seed: int = 0
 ) -> Student:
-    """A student: a copy of the network with `registers` more tokens after the class token.
+    """A student: a copy of the network with `registers` more tokens after the class token and its own.
 
-    `registers=None` adds none: the ablation that learns from clean targets without registers.
+    `registers=None` adds none: the ablation that learns from clean targets without more registers. Those that
+    the network has already can be unlocked all the same.
 
     Registers start from N(0, 1/D) (variance; D the network's width) and get no positional embedding
     (paper section 3.3). The class token's positional embedding is folded into the class token, which
@@ -84,14 +92,15 @@ def add_registers(
     vit = copy.deepcopy(backbone.vit)
     _fold_prefix_positions(vit)
     if registers is not None:
-        _append_registers(vit, registers, seed)
+        _append_registers(backbone.family, vit, registers, seed)
     vit.requires_grad_(False)
     mean, std = backbone.mean.tolist(), backbone.std.tolist()
-    student = Student(vit, read_out or default_read_out(backbone), mean, std)
+    how = backbone.pos_embed_resize
+    student = Student(vit, read_out or default_read_out(backbone), mean, std, pos_embed_resize=how)
     return student.to(backbone.mean.device).eval()
 
 
-def _append_registers(vit: VisionTransformer, registers: int, seed: int) -> None:
+def _append_registers(family: Family, vit: Any, registers: int, seed: int) -> None:
     # PyTorch's own draws: another version may draw otherwise, as it may compute otherwise. What a student is
     # depends on both, and its weights are stored.
     generator = torch.Generator().manual_seed(seed)
@@ -99,21 +108,18 @@ def _append_registers(vit: VisionTransformer, registers: int, seed: int) -> None
     fresh = torch.randn(1, registers, width, generator=generator) * width**-0.5
     old = [] if vit.reg_token is None else [vit.reg_token.detach()]
     vit.reg_token = nn.Parameter(torch.cat([*old, fresh.to(vit.patch_embed.proj.weight)], 1))
-    vit.num_reg_tokens += registers
-    vit.num_prefix_tokens += registers
+    family.set_registers(vit, vit.reg_token.shape[1])
 
 
-def _fold_prefix_positions(vit: VisionTransformer) -> None:
+def _fold_prefix_positions(vit: Any) -> None:
     """Add the prefix tokens' positional embedding to the tokens themselves, once and for all."""
     if vit.pos_embed is None or vit.no_embed_class:
         vit.no_embed_class = True
         return
-    places: Sequence[torch.Tensor] = vit.pos_embed.detach().split(
-        [int(vit.has_class_token), vit.num_reg_tokens, vit.pos_embed.shape[1] - vit.num_prefix_tokens], dim=1
-    )
-    if vit.cls_token is not None:
-        vit.cls_token = nn.Parameter(vit.cls_token.detach() + places[0])
-    if vit.reg_token is not None:
-        vit.reg_token = nn.Parameter(vit.reg_token.detach() + places[1])
-    vit.pos_embed = nn.Parameter(places[2].clone())
+    tokens = [token for token in ("cls_token", "reg_token") if getattr(vit, token) is not None]
+    lengths = [getattr(vit, token).shape[1] for token in tokens]
+    *places, patches = vit.pos_embed.detach().split([*lengths, vit.pos_embed.shape[1] - sum(lengths)], dim=1)
+    for token, place in zip(tokens, places, strict=True):
+        setattr(vit, token, nn.Parameter(getattr(vit, token).detach() + place))
+    vit.pos_embed = nn.Parameter(patches.clone())
     vit.no_embed_class = True

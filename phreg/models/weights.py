@@ -4,26 +4,20 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
 from phreg.errors import CheckpointError
+from phreg.models.families import family_of
+from phreg.models.head import may_project
 from phreg.models.weight_files import check_values
-from phreg.section import Head
 
 _KERNELS = ("visual.conv1.weight", "visual.trunk.patch_embed.proj.weight", "patch_embed.proj.weight")
-_NOT_OURS = (
-    "decoder_",
-    "dino_head.",
-    "ibot_head.",
-)  # what a network was pretrained with, beside its own parts
+_NOT_OURS = ("decoder_", "dino_head.", "ibot_head.")  # what a network was pretrained with
 _POSITIONS = ("visual.positional_embedding", "visual.trunk.pos_embed", "pos_embed")
 
 
-def load_weights(
-    vit: VisionTransformer, state: Mapping[str, Any], source: str, head: Head | None = None
-) -> None:
-    """Load weights in timm's, DINOv2's, OpenAI CLIP's or OpenCLIP's naming into `vit`, all or nothing.
+def load_weights(vit: Any, state: Mapping[str, Any], source: str, head: str | None = None) -> None:
+    """Load weights in timm's naming, or one that timm knows, into `vit`, all or nothing.
 
     The model takes the checkpoint's own grid (resampling to a wanted size comes later, by our rule).
     A head of another width is rebuilt. It may be missing if it is a classifier: `head` says so, or there is
@@ -33,17 +27,19 @@ def load_weights(
     _check_patch(vit, state, source)
     _take_grid(vit, state)
     try:
-        renamed = checkpoint_filter_fn(dict(state), vit)
+        renamed = family_of(vit).renamed(vit, state)
     except Exception as error:
         raise CheckpointError(f"The weights at {source} do not fit", found=str(error)[:200]) from None
     renamed = {name: tensor for name, tensor in renamed.items() if isinstance(tensor, Tensor)}
+    if vit.attn_pool is None:
+        renamed = {name: tensor for name, tensor in renamed.items() if not name.startswith("attn_pool.")}
     _take_head(vit, renamed)
     _check_fits(vit, renamed, source, head)
     check_values(renamed, source)
     vit.load_state_dict(renamed, strict=False)
 
 
-def _check_patch(vit: VisionTransformer, state: Mapping[str, Any], source: str) -> None:
+def _check_patch(vit: Any, state: Mapping[str, Any], source: str) -> None:
     """timm would resample the kernel without a word."""
     kernel = next((state[name] for name in _KERNELS if isinstance(state.get(name), Tensor)), None)
     ours = tuple(vit.patch_embed.patch_size)
@@ -56,7 +52,7 @@ def _check_patch(vit: VisionTransformer, state: Mapping[str, Any], source: str) 
         )
 
 
-def _take_grid(vit: VisionTransformer, state: Mapping[str, Any]) -> None:
+def _take_grid(vit: Any, state: Mapping[str, Any]) -> None:
     position = next((state[name] for name in _POSITIONS if isinstance(state.get(name), Tensor)), None)
     if position is None or vit.pos_embed is None:
         return
@@ -74,13 +70,13 @@ def _take_grid(vit: VisionTransformer, state: Mapping[str, Any]) -> None:
             return
 
 
-def _take_head(vit: VisionTransformer, state: dict[str, Tensor]) -> None:
+def _take_head(vit: Any, state: dict[str, Tensor]) -> None:
     weight = state.get("head.weight")
     if weight is None:
         return
     if weight.ndim == 2 and weight.shape[1] != vit.embed_dim:
         return  # seen not to fit later
-    if isinstance(vit.head, nn.Identity) and not isinstance(vit.norm_pre, nn.Identity) and weight.ndim == 2:
+    if isinstance(vit.head, nn.Identity) and may_project(vit) and weight.ndim == 2:
         vit.reset_classifier(weight.shape[0])  # CLIP's projection
     elif isinstance(vit.head, nn.Identity):
         for name in ("head.weight", "head.bias"):
@@ -89,11 +85,11 @@ def _take_head(vit: VisionTransformer, state: dict[str, Tensor]) -> None:
         vit.reset_classifier(weight.shape[0])
 
 
-def _check_fits(vit: VisionTransformer, state: Mapping[str, Tensor], source: str, head: Head | None) -> None:
+def _check_fits(vit: Any, state: Mapping[str, Tensor], source: str, head: str | None) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in vit.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     # A classifier may be missing; CLIP's projection is part of the features.
-    may_lack_head = head == "classifier" or isinstance(vit.norm_pre, nn.Identity)
+    may_lack_head = head == "classifier" or not may_project(vit)
     optional = ("head.",) if may_lack_head else ()
     absent = [name for name in expected if name not in found and not name.startswith(optional)]
     extra = [name for name in found if name not in expected]

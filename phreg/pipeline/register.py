@@ -111,6 +111,7 @@ def _register(
     files["curve.jsonl"] = folder.read("curve.jsonl")
     figures = [f"{FIGURES}/{name}" for name in assessment.figures]
     files |= {path: folder.read(path) for path in figures}
+    trained = load_student(f"{report.url}/model")
     card = model_card(
         model=config.name,
         student=student,
@@ -121,9 +122,10 @@ def _register(
         images=assessment.evaluation.images,
         metrics=metrics,
         teacher_metrics=teacher.metrics,
-        snippet=timm_snippet(load_student(f"{report.url}/model"), "."),
+        snippet=timm_snippet(trained, "."),
         lineage=origin,
         figures=figures,
+        pos_embed_resize=trained.pos_embed_resize,
     )
     return registry.register(
         config.name,

@@ -38,11 +38,13 @@ def model_card(
     snippet: str,
     lineage: Mapping[str, Any],
     figures: Sequence[str] = (),
+    pos_embed_resize: str = "paper",
 ) -> str:
     """`README.md` of a registered student: Markdown with YAML front matter, as model hubs read it.
 
-    `snippet` is Python that loads the folder with stock timm (`phreg.models.hub.timm_snippet(student, ".")`);
-    `images` is how many held-out images the metrics are of; `figures` are paths within the entry.
+    `snippet` is Python that loads the folder with stock timm (`phreg.models.timm_snippet(student, ".")`);
+    `images` is how many held-out images the metrics are of; `figures` are paths within the entry;
+    `pos_embed_resize` is how positions came to the size that the student was trained with.
     """
     sections = [
         _front_matter(),
@@ -55,7 +57,7 @@ def model_card(
         "put the folder's path in place of the `.`:",
         f"```python\n{snippet}\n```",
         "## How it was made",
-        _making(student, teacher, targets, steps, skipped_steps),
+        _making(student, teacher, targets, steps, skipped_steps, pos_embed_resize),
         "## How good it is",
         f"Measured without labels on {images} held-out images; better is ↑ higher or ↓ lower.",
         _metrics_table(metrics, teacher_metrics),
@@ -77,7 +79,12 @@ def _front_matter() -> str:
 
 
 def _making(
-    student: StudentConfig, teacher: TeacherConfig, targets: TargetConfig, steps: int, skipped_steps: int
+    student: StudentConfig,
+    teacher: TeacherConfig,
+    targets: TargetConfig,
+    steps: int,
+    skipped_steps: int,
+    pos_embed_resize: str,
 ) -> str:
     if targets.views == 1:
         target = f"`{student.targets}`: the teacher's raw features of 1 view"
@@ -89,6 +96,8 @@ def _making(
     rows = {
         "teacher": _code(teacher.model),
         "teacher's read-out": _code(teacher.read_out),
+        "block": "the last" if teacher.block is None else str(teacher.block),
+        "positions resampled as": f"{_code(pos_embed_resize)}; stock timm resamples them antialiased",
         "targets": f"{target}, stored as {targets.encoding}",
         "registers": str(student.registers or "none"),
         "unlocked": ", ".join(_code(name) for name in student.unlock),

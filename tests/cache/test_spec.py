@@ -18,6 +18,7 @@ CHANGES = [
     {"dim": 6},
     {"mean": (0.5, 0.5, 0.4)},
     {"std": (0.25, 0.25, 0.2)},
+    {"pos_embed_resize": "timm"},
     {"min_crop": 0.4},
     {"crops_per_image": 2},
     {"views": 3},

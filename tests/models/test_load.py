@@ -176,11 +176,19 @@ def test_unknown_read_out() -> None:
         load_backbone(tiny_clip(), read_out="maskclip")
 
 
-@pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "vit_tiny_r_s16_p8_224"])
-def test_vits_with_other_parts_are_refused(name: str) -> None:
-    """A distillation token, and a stem of convolutions."""
-    with pytest.raises(ModelError, match=r"no plain ViT(?s:.)*DeiT"):
-        load_backbone(timm.create_model(name, pretrained=False))
+@pytest.mark.parametrize("name", ["vit_tiny_r_s16_p8_224", "swin_tiny_patch4_window7_224"])
+def test_what_is_no_plain_vit_is_refused(name: str) -> None:
+    """A stem of convolutions, and another family: by its name before a download, and as a network."""
+    for model in (timm.create_model(name, pretrained=False), f"timm/{name}"):
+        with pytest.raises(ModelError, match="no plain ViT"):
+            load_backbone(model)
+
+
+def test_an_unknown_family_names_those_that_work() -> None:
+    with pytest.raises(
+        ModelError, match=r"VisionTransformer \(CLIP(?s:.)*Eva \(EVA-02(?s:.)*SwinTransformer"
+    ):
+        load_backbone("timm/swin_tiny_patch4_window7_224")
 
 
 def test_patches_are_embedded_as_timm_does() -> None:

@@ -1,0 +1,122 @@
+"""Lines of stock timm that give a saved model's dense features, under any read-out and for every family."""
+
+from typing import Any
+
+from timm.layers import AttentionRope
+from timm.models.eva import Eva
+
+from phreg.models.backbone import Backbone
+from phreg.models.families.family import not_identity
+from phreg.models.read_outs import NACLIP_STD
+
+_BEFORE = (
+    "last, seen = model.blocks[-1], {}",
+    "last.register_forward_pre_hook("
+    "lambda block, args, more: seen.update(more, before=args[0]), with_kwargs=True)",
+    "model.forward_features(images)",
+    'before = seen["before"]',
+)
+"""What the last block is given: tokens, and `seen["rope"]` in families with rotary positions."""
+_VALUE = (
+    "before = model.forward_intermediates(images, indices=[len(model.blocks) - 2], "
+    'output_fmt="NLC", intermediates_only=True)[0]',
+    "last = model.blocks[-1]",
+)
+"""The shorter way to the patches alone: no other token has a part in their values."""
+_ATTENTION = {
+    "value": (),
+    "naclip": (
+        "h, w = (side // model.patch_embed.patch_size[0] for side in images.shape[-2:])",
+        "place = torch.cartesian_prod(torch.arange(h), torch.arange(w)).to(images)",
+        f"near = torch.exp(-(place[:, None] - place[None]).square().sum(-1) / {2 * NACLIP_STD**2:g})",
+        "bias = F.pad(near, (model.num_prefix_tokens, 0, model.num_prefix_tokens, 0))",
+        "v = F.scaled_dot_product_attention(k, k, v, attn_mask=bias)",
+    ),
+    "csa": ("v = F.scaled_dot_product_attention(q, q, v) + F.scaled_dot_product_attention(k, k, v)",),
+    "qq": ("v = F.scaled_dot_product_attention(q, q, v)",),
+}
+"""Lines that end with what the heads give, `v`, in place of the last block's own attention."""
+
+
+def timm_snippet(model: Backbone, path: str) -> str:
+    """Stock timm lines that load a saved model and give its dense features [B, P, C], row-major.
+
+    `images` are normalised, [B, 3, H, W]. Nothing of phreg is used.
+    """
+    lines = [f'model = timm.create_model("local-dir:{path}", pretrained=True).eval()']
+    features = "model.forward_features(images)[:, model.num_prefix_tokens:]"
+    if model.read_out != "standard":
+        block, out = _last_block(model)
+        lines, features = [*lines, *block], f"model.norm({out})"
+    if model.read_out != "standard" or not_identity(model.vit.fc_norm):
+        features = f"model.fc_norm({features})"
+    lines.append(f"features = {f'model.head({features})' if model.projects else features}")
+    return "\n".join([*_imports(lines), *lines])
+
+
+def _imports(lines: list[str]) -> list[str]:
+    code = "\n".join(lines)
+    wanted = {
+        "import timm": "timm.",
+        "import torch": "torch.",
+        "import torch.nn.functional as F": "F.",
+        "from timm.layers import apply_rot_embed_cat": "apply_rot_embed_cat",
+    }
+    return [line for line, use in wanted.items() if use in code]
+
+
+def _last_block(model: Backbone) -> tuple[list[str], str]:
+    """Lines of the last block under a read-out (see `read_outs.py`), and what they give of the patches."""
+    block: Any = model.vit.blocks[-1]
+    is_eva, short = isinstance(model.vit, Eva), model.read_out == "value"
+    lines = [*(_VALUE if short else _BEFORE), *(_of_eva if is_eva else _of_vit)(block, short)]
+    lines += _ATTENTION[model.read_out]
+    inner = "v.transpose(1, 2).flatten(2)" if is_eva or not short else "v"
+    inner = f"last.attn.norm({inner})" if not_identity(block.attn.norm) else inner
+    if not is_eva:
+        branch, mlp = f"last.ls1(last.attn.proj({inner}))", "last.ls2(last.mlp(last.norm2(x)))"
+    else:
+        branch, mlp = f"last.attn.proj({inner})", "last.mlp(last.norm2(x))"
+        branch = branch if block.gamma_1 is None else f"last.gamma_1 * {branch}"
+        mlp = mlp if block.gamma_2 is None else f"last.gamma_2 * {mlp}"
+    if short:
+        return lines, branch
+    if model.read_out != "csa":
+        return [*lines, f"branch = {branch}"], "branch[:, model.num_prefix_tokens:]"
+    return [*lines, f"x = before + {branch}", f"x = x + {mlp}"], "x[:, model.num_prefix_tokens:]"
+
+
+def _of_vit(block: Any, value_alone: bool) -> list[str]:
+    """Heads of timm's `Attention`: q, k and v, or the values not split into heads."""
+    if value_alone:
+        return ["v = last.attn.qkv(last.norm1(before)).chunk(3, dim=-1)[2]"]
+    return [
+        "qkv = last.attn.qkv(last.norm1(before)).unflatten(-1, (3, last.attn.num_heads, -1))",
+        "q, k, v = qkv.permute(2, 0, 3, 1, 4)",
+        "q, k = last.attn.q_norm(q), last.attn.k_norm(k)",
+    ]
+
+
+def _of_eva(block: Any, value_alone: bool) -> list[str]:
+    """Heads of `EvaAttention` and `AttentionRope`."""
+    a = block.attn
+    lines = ["a, x = last.attn, last.norm1(before)"]
+    if a.qkv is None:
+        lines.append("parts = a.q_proj(x), a.k_proj(x), a.v_proj(x)")
+    elif isinstance(a, AttentionRope) or a.q_bias is None:
+        lines.append("parts = a.qkv(x).chunk(3, -1)")
+    else:
+        lines.append("bias = torch.cat((a.q_bias, a.k_bias, a.v_bias))")
+        lines.append("parts = F.linear(x, a.qkv.weight, bias).chunk(3, -1)")
+    lines.append("q, k, v = (part.unflatten(-1, (-1, a.head_dim)).transpose(1, 2) for part in parts)")
+    if not value_alone:
+        lines.append("q, k = a.q_norm(q), a.k_norm(k)")
+        lines += [
+            'n, rope = model.num_prefix_tokens, seen["rope"]',
+            "if rope is not None:",
+            "    turned = (apply_rot_embed_cat(t[:, :, n:], rope, half=a.rotate_half) for t in (q, k))",
+            "    q, k = (torch.cat([t[:, :, :n], u], 2) for t, u in zip((q, k), turned))",
+        ]
+    if getattr(a, "num_kv_heads", a.num_heads) != a.num_heads:
+        lines.append("k, v = (t.repeat_interleave(a.num_heads // a.num_kv_heads, 1) for t in (k, v))")
+    return lines
