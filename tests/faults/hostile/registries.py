@@ -125,7 +125,7 @@ CASES = (
         "registry",
         "a version linked to itself",
         functools.partial(_make, linked("1"), show()),
-        "StorageError",
+        "PermanentStorageError",
         "symbolic links",
     ),
 )
