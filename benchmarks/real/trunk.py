@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from phreg.models import Backbone
-from phreg.models.read_outs import run_last_block
+from phreg.models.backbone import Watch
 
 MEMORY = 3 << 30  # bytes of tokens kept
 
@@ -48,10 +48,8 @@ class Trunk:
         return out
 
     def _compute(self, embedded: Tensor) -> Tensor:
-        vit = self.backbone.vit
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
-            out: Tensor = vit.blocks[:-1](vit.norm_pre(self.backbone._sequence(embedded)))
-        return out.float()
+            return self.backbone.before_last(embedded).float()
 
     def _keep(self, key: str, tokens: Tensor) -> None:
         self._kept[key] = tokens
@@ -69,13 +67,12 @@ class SharedBackbone(Backbone):
 
     def __init__(self, trunk: Trunk, read_out: str, vit: VisionTransformer) -> None:
         own = trunk.backbone
-        super().__init__(vit, read_out, own.mean, own.std, own._source_digest)
+        super().__init__(vit, read_out, own.mean, own.std, own._source_digest, own.pos_embed_resize)
         self._trunk = (trunk,)  # in a tuple: no module of ours
 
-    def features(self, tokens: Float[Tensor, "n h w D"]) -> Float[Tensor, "n P C"]:
-        vit, grid = self.vit, (tokens.shape[1], tokens.shape[2])
+    def before_last(
+        self, tokens: Float[Tensor, "n h w D"], watch: Watch | None = None
+    ) -> Float[Tensor, "n N D"]:
+        assert watch is None
         with torch.no_grad():
-            before = self._trunk[0].tokens(tokens.detach().float())
-        x = run_last_block(vit.blocks[-1], before, self.read_out, grid)
-        x = vit.fc_norm(vit.norm(x[:, vit.num_prefix_tokens :]))
-        return vit.head(x) if self.projects else x
+            return self._trunk[0].tokens(tokens.detach().float())

@@ -138,19 +138,28 @@ class Backbone(nn.Module):
         `watch` is shown the patch tokens [B, P, D] as each block leaves them, before the final norm; the last
         block is the one under `read_out`.
         """
-        vit, family, grid = self.vit, self.family, (tokens.shape[1], tokens.shape[2])
-        x = vit.norm_pre(self._sequence(tokens))
-        *ropes, last_rope = family.ropes(vit, grid)
-        for block, rope in zip(vit.blocks[:-1], ropes, strict=True):
+        grid = (tokens.shape[1], tokens.shape[2])
+        last_rope = self.family.ropes(self.vit, grid)[-1]
+        x = self.before_last(tokens, watch)
+        x = run_last_block(self.family, self.vit.blocks[-1], x, last_rope, self.read_out, grid)
+        x = x[:, self.vit.num_prefix_tokens :]
+        if watch is not None:
+            watch(x)
+        x = self.vit.fc_norm(self.vit.norm(x))  # one of the two is an identity
+        return self.vit.head(x) if self.projects else x
+
+    def before_last(
+        self, tokens: Float[Tensor, "B h w D"], watch: Watch | None = None
+    ) -> Float[Tensor, "B N D"]:
+        """What the last block is given: prefix tokens, then patches."""
+        vit, family = self.vit, self.family
+        x: Tensor = vit.norm_pre(self._sequence(tokens))
+        ropes = family.ropes(vit, (tokens.shape[1], tokens.shape[2]))
+        for block, rope in zip(vit.blocks[:-1], ropes[:-1], strict=True):
             x = family.run_block(block, x, rope)
             if watch is not None:
                 watch(x[:, vit.num_prefix_tokens :])
-        x = run_last_block(family, vit.blocks[-1], x, last_rope, self.read_out, grid)
-        x = x[:, vit.num_prefix_tokens :]
-        if watch is not None:
-            watch(x)
-        x = vit.fc_norm(vit.norm(x))  # one of the two is an identity
-        return vit.head(x) if self.projects else x
+        return x
 
     def _sequence(self, tokens: Float[Tensor, "B h w D"]) -> Float[Tensor, "B N D"]:
         """Prefix tokens (class token, registers), then patches, positional embedding added."""
