@@ -13,6 +13,7 @@ from benchmarks.real.students import job_of, whole_student
 from benchmarks.real.tables import markdown, results, write_csv
 from benchmarks.real.targets import held_out_shard, make_targets
 from benchmarks.real.trunk import Trunk
+from benchmarks.real.weights import FOLDER, QUANTISED, clip_folder, is_there
 from phreg.config import StudentConfig, TargetConfig, TeacherConfig
 from phreg.models import load_teacher
 from phreg.segment import ViewPlan
@@ -30,7 +31,10 @@ class Work:
     def __init__(self, weights: Path, data: Path, out: Path) -> None:
         self.out, self.cache = out, str(out / "cache")
         self.teacher = TeacherConfig(
-            model=f"local-dir:{weights}/clip-b16", image_size=224, precision="bfloat16", read_out="naclip"
+            model=f"local-dir:{clip_folder(weights, out)}",
+            image_size=224,
+            precision="bfloat16",
+            read_out="naclip",
         )
         self.shards = [data / name for name in SHARDS]
         self.held = held_out_shard(data / HELD_OUT, out / "shards")
@@ -88,21 +92,28 @@ class Work:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks real", description=__doc__)
     parser.add_argument(
-        "--weights", type=Path, required=True, help="clip-b16/ in timm's hub layout, text/*.npy"
+        "--weights",
+        type=Path,
+        required=True,
+        help=f"{FOLDER}/ in timm's hub layout, or {QUANTISED}; text/*.npy",
     )
     parser.add_argument("--data", type=Path, required=True, help="voc/, camvid/ and photos/")
-    parser.add_argument("--output", type=Path, required=True, help="results, targets, students")
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/real"), help="results, targets, students (%(default)s)"
+    )
     parser.add_argument("--only", choices=PARTS, help="one part")
     options = parser.parse_args(arguments)
-    wanted = [options.weights / name for name in ("clip-b16/config.json", *FILES)]
+    wanted = [options.weights / name for name in FILES]
     wanted += [options.data / name for name in (*SHARDS, HELD_OUT, "voc/images", "camvid/test/images")]
     absent = [str(path) for path in wanted if not path.exists()]
+    if not is_there(options.weights):
+        absent.append(f"{options.weights / FOLDER / 'config.json'} or {options.weights / QUANTISED}")
     if absent:
         print("skipped: these are not there:", *absent, sep="\n  ")
         return 0
     torch.set_num_threads(1)  # results then do not depend on the machine's cores
     options.output.mkdir(parents=True, exist_ok=True)
-    work = Work(options.weights, options.data, options.output)
+    work = Work(*(path.resolve() for path in (options.weights, options.data, options.output)))
     for part in PARTS if options.only is None else (options.only,):
         getattr(work, f"do_{part}")()
         work.write()

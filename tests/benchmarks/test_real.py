@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from benchmarks.real.command import main
 from benchmarks.real.trunk import Trunk
+from benchmarks.real.weights import FOLDER, QUANTISED, clip_folder, is_there
 from phreg import denoise, load_backbone, sample_views
 from tests.helpers import tiny_clip
 
@@ -37,4 +39,24 @@ def test_files_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.Captu
     said = capsys.readouterr().out
     assert "skipped" in said
     assert "clip-b16/config.json" in said
+    assert QUANTISED in said
     assert not (tmp_path / "out").exists()
+
+
+def test_int8_weights_are_made_into_a_directory_once(tmp_path: Path) -> None:
+    codes, scale = torch.tensor([[-127, 64], [1, 0]], dtype=torch.int8), torch.tensor([0.5, 2.0])
+    assert not is_there(tmp_path)
+    save_file({"a.weight": codes, "a.weight.scale": scale, "a.bias": scale.clone()}, tmp_path / QUANTISED)
+    assert is_there(tmp_path)
+    made = clip_folder(tmp_path, tmp_path / "out")
+    found = load_file(made / "model.safetensors")
+    assert found["a.weight"].tolist() == [[-63.5, 32.0], [2.0, 0.0]]
+    assert found.keys() == {"a.weight", "a.bias"}
+    (tmp_path / QUANTISED).unlink()
+    assert clip_folder(tmp_path, tmp_path / "out") == made
+
+
+def test_a_directory_of_weights_is_taken_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "config.json").touch()
+    assert clip_folder(tmp_path, tmp_path / "out") == tmp_path / FOLDER
