@@ -1,9 +1,10 @@
-"""`python -m benchmarks NAME`: benchmarks that need files of the user's."""
+"""`python -m benchmarks NAME`: benchmarks as a tool. Each prints both of its sides."""
 
 import sys
+from importlib import import_module
 
-from benchmarks.real.command import main
+NAMES = {"device": "benchmarks.device", "real": "benchmarks.real.command"}
 
-if len(sys.argv) < 2 or sys.argv[1] != "real":
-    sys.exit("usage: python -m benchmarks real --weights DIR --data DIR --output OUT [--only NAME]")
-sys.exit(main(sys.argv[2:]))
+if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
+    sys.exit(f"usage: python -m benchmarks {{{','.join(NAMES)}}} ... (--help says what each takes)")
+sys.exit(import_module(NAMES[sys.argv[1]]).main(sys.argv[2:]))
