@@ -11,6 +11,7 @@ from prefect import flow, get_run_logger
 
 from flows import artifacts, run_names, tasks
 from flows.cancelling import ends_when_cancelled
+from flows.direct import ask_loopback_directly
 from flows.progress import reporting
 from flows.run_names import tag_run
 from flows.short_errors import shorten_errors
@@ -30,6 +31,7 @@ from phreg.progress_reporter import clock
 
 Overrides = list[str]
 
+ask_loopback_directly()
 shorten_errors()
 
 

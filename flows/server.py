@@ -57,8 +57,16 @@ def named_server() -> str | None:
 
 
 def _check_named(url: str) -> None:
-    with get_client(sync_client=True, httpx_settings={"timeout": 4 * ANSWER_S}) as client:
-        error = client.api_healthcheck()
+    try:
+        with get_client(sync_client=True, httpx_settings={"timeout": 4 * ANSWER_S}) as client:
+            error = client.api_healthcheck()
+    except (ImportError, ValueError, httpx.InvalidURL) as unusable:
+        raise ConfigError(
+            "No connection to Prefect's API can be made as the environment says",
+            expected="proxies at http://, https:// or socks5:// (the last with the package socksio)",
+            found=f"{type(unusable).__name__}: {unusable}",
+            remedy="correct HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY or PREFECT_API_URL",
+        ) from None
     if error is not None:
         raise ConfigError(
             f"Prefect's API at {url} does not answer",
@@ -125,7 +133,7 @@ class TemporaryServer(SubprocessASGIServer):
         if self.server_process is None:
             return False
         try:
-            return httpx.get(f"{self.api_url}/health", timeout=ANSWER_S).is_success
+            return httpx.get(f"{self.api_url}/health", timeout=ANSWER_S, trust_env=False).is_success
         except httpx.HTTPError:
             return False
 

@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from phreg import _torchvision
+from phreg.loopback import keep_off_proxies
 
 if TYPE_CHECKING:
     from phreg.cache import open_cache
@@ -43,6 +44,7 @@ _HOMES = {
 """No module may have the name of what is imported lazily: importing it would put the module in its place."""
 
 _torchvision.mend_when_imported()
+keep_off_proxies()
 
 
 def __getattr__(name: str) -> Any:

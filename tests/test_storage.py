@@ -253,6 +253,20 @@ print(folder.read("a"))
 """
 
 
+def test_a_server_on_loopback_is_asked_through_no_proxy(
+    s3_folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the environment has no exceptions, or such as clients read differently: `[::1]`."""
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "example.com")
+    settings = {"config_kwargs": {"max_pool_connections": 9}}  # else fsspec gives a client that is there
+    folder = Folder(s3_folder.url, settings)
+    folder.write("a", b"x")
+    assert folder.read("a") == b"x"
+
+
 def test_a_forked_child_has_its_own_connections(s3_folder: Folder) -> None:
     """As torch's DataLoader forks. In a process with no thread but fsspec's, which is idle."""
     assert _python(FORK, s3_folder.url).communicate(timeout=60)[0] == "b'1'\n"

@@ -9,6 +9,8 @@ not retry_mode and max_attempts of a profile in ~/.aws/config, which ours take t
 botocore's checksums beside the request's own (CRC32 as a trailer) are for AWS: other servers are known to
 refuse them, and are sent none unless the user asks for them (AWS_REQUEST_CHECKSUM_CALCULATION,
 AWS_RESPONSE_CHECKSUM_VALIDATION). What is stored has digests of our own.
+
+A server on loopback is asked through no proxy.
 """
 
 import os
@@ -17,6 +19,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import fsspec.config
+
+from phreg.loopback import is_loopback
 
 PROTOCOLS = ("s3", "s3a")
 ATTEMPTS = 5
@@ -29,7 +33,9 @@ def s3_options(options: Mapping[str, Any]) -> dict[str, Any]:
     for protocol in PROTOCOLS:
         given |= fsspec.config.conf.get(protocol, {})
     given |= options
-    config = TIMEOUTS | {"retries": _retries()} | _checksums(given) | dict(given.get("config_kwargs") or {})
+    config = (
+        TIMEOUTS | {"retries": _retries()} | _for_endpoint(given) | dict(given.get("config_kwargs") or {})
+    )
     listings = {} if "use_listings_cache" in given else {"use_listings_cache": False}
     return listings | dict(options) | {"config_kwargs": config}
 
@@ -50,10 +56,14 @@ def _retries() -> dict[str, Any]:
     return dict(setting for name, setting in by_environment.items() if not os.environ.get(name))
 
 
-def _checksums(given: Mapping[str, Any]) -> dict[str, str]:
+def _for_endpoint(given: Mapping[str, Any]) -> dict[str, Any]:
     endpoint = given.get("endpoint_url") or (given.get("client_kwargs") or {}).get("endpoint_url")
-    endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    if not endpoint or re.search(r"[.]amazonaws[.]com([.]cn)?(:\d+)?/*$", str(endpoint)):
+    endpoint = str(
+        endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    )
+    if not endpoint or re.search(r"[.]amazonaws[.]com([.]cn)?(:\d+)?/*$", endpoint):
         return {}
+    proxies: dict[str, Any] = {"proxies": {}} if is_loopback(endpoint) else {}
     names = ("request_checksum_calculation", "response_checksum_validation")
-    return {name: "when_required" for name in names if not os.environ.get(f"AWS_{name.upper()}")}
+    checksums = {name: "when_required" for name in names if not os.environ.get(f"AWS_{name.upper()}")}
+    return proxies | checksums
