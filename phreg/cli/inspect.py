@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phreg.cli.fail_rules import FailRule, fail_rule
-from phreg.cli.options import add_command, positive, print_table
+from phreg.cli.options import add_command, pixels, positive, print_table
 from phreg.cli.progress import showing
 from phreg.cli.tables import plain
 from phreg.progress import tell
@@ -40,7 +40,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--head", choices=("projection", "classifier"), help="what a linear head is, if that is asked"
     )
-    parser.add_argument("--image-size", type=positive, help="pixels; default: the model's")
+    parser.add_argument(
+        "--image-size", type=pixels, help="pixels: one side, or HEIGHTxWIDTH; default: the model's"
+    )
     parser.add_argument(
         "--read-out", default="standard", help="standard, value, csa, naclip or qq (standard)"
     )

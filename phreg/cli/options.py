@@ -45,6 +45,12 @@ def positive(text: str) -> int:
     return value
 
 
+def pixels(text: str) -> int | tuple[int, int]:
+    """An argument that is the size of an image: one side, or HEIGHTxWIDTH."""
+    height, by, width = text.partition("x")
+    return (positive(height), positive(width)) if by else positive(height)
+
+
 def non_negative(text: str) -> int:
     """An argument that is a whole number of at least 0."""
     value = int(text)

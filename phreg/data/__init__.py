@@ -1,6 +1,6 @@
 """Images: shards and their names, decoding, crops, and packing a folder into shards."""
 
-from phreg.data.crops import CropRule, center_box, cut
+from phreg.data.crops import CropRule, cut, cut_middle
 from phreg.data.decode import decode_image
 from phreg.data.pack import PackReport, pack_images
 from phreg.data.shard import (
@@ -21,9 +21,9 @@ __all__ = [
     "Sample",
     "Shard",
     "ShardSize",
-    "center_box",
     "count_samples",
     "cut",
+    "cut_middle",
     "decode_image",
     "expand_images",
     "expand_urls",

@@ -1,4 +1,4 @@
-"""Square crops: which region of an image teacher and student both see."""
+"""Crops: which region of an image is seen. What teacher and student both see is square."""
 
 from dataclasses import dataclass
 
@@ -44,14 +44,17 @@ class CropRule:
         return Box(int(down * (height - side + 1)), int(across * (width - side + 1)), side)
 
 
-def center_box(width: int, height: int) -> Box:
-    """The largest square in the middle."""
-    side = min(width, height)
-    return Box((height - side) // 2, (width - side) // 2, side)
-
-
 def cut(image: Image.Image, box: Box, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
     """The region of an RGB image at `size` pixels per side, bicubic with antialiasing."""
     top, left, side = box
     region = (left, top, left + side, top + side)
     return np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=region))
+
+
+def cut_middle(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    """The largest region in the middle with these proportions, at height x width pixels, as `cut` resizes."""
+    scale = min(image.height / height, image.width / width)
+    rows, columns = max(round(scale * height), 1), max(round(scale * width), 1)
+    top, left = (image.height - rows) // 2, (image.width - columns) // 2
+    region = (left, top, left + columns, top + rows)
+    return np.array(image.resize((width, height), Image.Resampling.BICUBIC, box=region))

@@ -26,7 +26,7 @@ from phreg.evaluate.panels import (
 )
 from phreg.evaluate.pca import colours
 
-Crop = UInt8[np.ndarray, "S S 3"]
+Crop = UInt8[np.ndarray, "H W 3"]
 AFTER = -1
 """The stage of a `Look` that holds the features, after the final norm."""
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from phreg.data import center_box, cut, decode_image
+from phreg.data import cut_middle, decode_image
 from phreg.denoising import denoise
-from phreg.errors import ConfigError, DataError, ModelError, NonFiniteError, SampleError, StorageError
+from phreg.errors import ConfigError, DataError, NonFiniteError, SampleError, StorageError
 from phreg.evaluate.evaluator import Measurements, join, measurements_of
 from phreg.evaluate.figures import Inspected, draw_inspection
 from phreg.evaluate.look import look
@@ -54,13 +54,14 @@ def inspect_model(
     name: str = "",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Inspection:
-    """Measure a model on images at paths or fsspec URLs, each cut to its central square.
+    """Measure a model on images at paths or fsspec URLs, each cut to its middle, in the proportions of
+    the model's input.
 
     `views` is how many views the denoised reference averages; they depend on `seed` and the image alone.
     `name` is the figure's title; `on_progress` is told (images done, images in all). An image that cannot
     be read, or whose features are not finite, is skipped. Raises `DataError` if none can be used.
     """
-    _check(backbone, images, views)
+    _check(images, views)
     backbone = backbone.on(device)
     measured: list[Measurements] = []
     drawn: list[Inspected] = []
@@ -103,8 +104,7 @@ def _layers(found: Measurements) -> tuple[dict[str, str | float], ...]:
 def _inspected(backbone: Backbone, url: str, views: int, seed: int) -> Inspected:
     """The central crop of an image, the model's look at it, and its features denoised, on the CPU."""
     data = read_url(url)
-    image = decode_image(data)
-    crop = cut(image, center_box(*image.size), backbone.image_size[0])
+    crop = cut_middle(decode_image(data), *backbone.image_size)
     own = sample_views(
         backbone.grid_size, views, MAX_SHIFT, derive_seed(seed, "inspection", digest_bytes(data))
     )
@@ -120,15 +120,7 @@ def _measure(item: Inspected) -> Measurements:
     return measurements_of((item.name,), item.look, target)
 
 
-def _check(backbone: Backbone, images: Sequence[str], views: int) -> None:
-    height, width = backbone.image_size
-    if height != width:
-        raise ModelError(
-            "The model's input is not square",
-            expected="a square image_size",
-            found=f"{height} x {width}",
-            remedy="load it with an image_size of one number",
-        )
+def _check(images: Sequence[str], views: int) -> None:
     if views < 2:
         raise ConfigError(
             "One view denoises nothing", expected="at least 2 views (the paper has 10)", found=str(views)

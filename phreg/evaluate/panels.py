@@ -50,7 +50,7 @@ def plain(text: str, length: int) -> str:
     return short.replace("$", r"\$")
 
 
-def show_image(axes: Axes, image: UInt8[np.ndarray, "S S 3"], title: str = "") -> None:
+def show_image(axes: Axes, image: UInt8[np.ndarray, "H W 3"], title: str = "") -> None:
     _bare(axes, title)
     axes.imshow(image)
 

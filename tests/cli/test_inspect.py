@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from phreg.cli.main import main
+from phreg.evaluate import inspect_model
 from phreg.models import hub_files, load_backbone
 from phreg.models.student import add_registers
 from phreg.types import HIGHER_IS_BETTER
@@ -67,3 +68,21 @@ def test_layers_are_a_table_on_request(inspect) -> None:  # type: ignore[no-unty
     _, out, _ = inspect("--layers")
     assert "block 2" in out
     assert "final norm" in out
+
+
+@pytest.mark.parametrize(("text", "size"), [("16", 16), ("32x48", (32, 48)), ("16x8", (16, 8))])
+def test_a_size_is_one_side_or_two(  # type: ignore[no-untyped-def]
+    inspect, model: str, tmp_path: Path, text: str, size: int | tuple[int, int]
+) -> None:
+    code, out, _ = inspect("--json", "--image-size", text)
+    assert code == 0
+    same = inspect_model(load_backbone(model, image_size=size), [str(tmp_path / "a.jpg")], views=2)
+    assert json.loads(out)["metrics"] == same.metrics
+
+
+@pytest.mark.parametrize("size", ["0", "32x", "x32", "32x0", "32x32x32", "-8", "a"])
+def test_what_is_no_size(inspect, size: str, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(SystemExit) as caught:
+        inspect("--image-size", size)
+    assert caught.value.code == 2
+    assert "--image-size" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from phreg.data import CropRule, center_box, cut
+from phreg.data import CropRule, cut, cut_middle
 from phreg.errors import ConfigError
 from phreg.types import Box
 from tests.helpers import make_image
@@ -76,12 +76,37 @@ def test_impossible_rules(change: dict) -> None:
         replace(RULE, **change)
 
 
-@given(sides, sides)
-def test_center_box_is_centred(width: int, height: int) -> None:
-    top, left, side = center_box(width, height)
-    assert side == min(width, height)
-    assert abs((height - side - top) - top) <= 1
-    assert abs((width - side - left) - left) <= 1
+@pytest.mark.parametrize(
+    ("size", "target", "region"),
+    [  # width and height; height and width; rows and columns
+        ((60, 40), (40, 40), (slice(0, 40), slice(10, 50))),
+        ((40, 61), (40, 40), (slice(10, 50), slice(0, 40))),
+        ((60, 40), (20, 60), (slice(10, 30), slice(0, 60))),
+        ((60, 40), (40, 20), (slice(0, 40), slice(20, 40))),
+        ((60, 40), (40, 60), (slice(0, 40), slice(0, 60))),
+    ],
+)
+def test_the_middle_in_the_proportions_of_the_target(
+    size: tuple[int, int], target: tuple[int, int], region: tuple[slice, slice]
+) -> None:
+    image = make_image(0, *size)
+    np.testing.assert_array_equal(cut_middle(image, *target), np.asarray(image)[region])
+
+
+@pytest.mark.parametrize("target", [(56, 56), (28, 84), (84, 28)])
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (1, 1), (1, 4000), (4000, 1), (3, 2)])
+def test_the_middle_keeps_its_proportions(size: tuple[int, int], target: tuple[int, int]) -> None:
+    """A disc in the middle stays one: half as high and wide as the shorter of both sides allows."""
+    y, x = np.mgrid[: size[1], : size[0]]
+    radius = min(size[0] / target[1], size[1] / target[0]) * min(target) / 4
+    disc = (y - (size[1] - 1) / 2) ** 2 + (x - (size[0] - 1) / 2) ** 2 < radius**2
+    image = Image.fromarray(np.repeat(disc[..., None] * np.uint8(255), 3, -1))
+    found = cut_middle(image, *target)
+    assert found.shape == (*target, 3)
+    if min(size) > 100:
+        rows, columns = (np.ptp(np.nonzero(found[..., 0] > 127)[axis]) + 1 for axis in (0, 1))
+        assert rows == pytest.approx(min(target) / 2, abs=2)
+        assert columns == pytest.approx(min(target) / 2, abs=2)
 
 
 def test_cut_takes_rows_from_the_top_and_columns_from_the_left() -> None:

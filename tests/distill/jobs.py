@@ -7,11 +7,12 @@ import torch
 
 from phreg.cache import EncodedFeatures, TargetRows, TargetSpec, TargetStore, TeacherIdentity
 from phreg.config import StudentConfig, TeacherConfig, TrainingConfig
-from phreg.data import center_box, cut, decode_image, read_shard
+from phreg.data import cut, decode_image, read_shard
 from phreg.distill.job import ShardRef, StudentJob
 from phreg.fingerprint import canonical_json
 from phreg.models import Backbone, hub_files, load_backbone
 from phreg.storage import Folder
+from phreg.types import Box
 from tests.helpers import tiny_clip, tiny_dinov2, write_shard
 
 IMAGE_SIZE = 32
@@ -84,7 +85,7 @@ def _commit(
 ) -> ShardRef:
     shard = read_shard(str(write_shard(path, images, seed)))
     pictures = [decode_image(sample.image) for sample in shard.samples]
-    boxes = [center_box(*picture.size) for picture in pictures]
+    boxes = [Box(0, 0, min(picture.size)) for picture in pictures]
     crops = np.stack([cut(*pair, IMAGE_SIZE) for pair in zip(pictures, boxes, strict=True)])
     features = teacher(teacher.normalize(torch.from_numpy(crops))).flatten(2).transpose(1, 2).roll(1, dims=1)
     features[list(huge)] = 1e30

@@ -9,12 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from phreg.errors import ConfigError, DataError, ModelError
+from phreg.errors import ConfigError, DataError
 from phreg.evaluate import Inspection, inspect_model
 from phreg.evaluate.verdict import verdict
 from phreg.models import load_backbone
 from phreg.storage import Folder
 from phreg.types import HIGHER_IS_BETTER
+from tests.evaluate.planted import Planted
 from tests.helpers import jpeg_bytes, make_image, tiny_clip, tiny_dinov2
 
 
@@ -40,6 +41,16 @@ def test_any_backbone_can_be_inspected(build: type, read_out: str, photos: list[
     assert found.skipped == ()
     assert found.verdict == verdict(found.metrics)
     assert progress == [(1, 3), (2, 3), (3, 3)]
+    Image.open(io.BytesIO(found.figure), formats=["PNG"]).load()
+
+
+@pytest.mark.parametrize("size", [(32, 64), (64, 16)])
+def test_an_input_need_not_be_square(size: tuple[int, int], photos: list[str]) -> None:
+    backbone = load_backbone(tiny_clip(32), image_size=size)
+    place = size[0] // 8 * (size[1] // 8) - 2
+    backbone.vit.blocks[-1] = Planted(backbone.vit.blocks[-1], [place], 1)
+    found = inspect_model(backbone, photos)
+    assert found.metrics["artifact_rate"] == pytest.approx(1 / (size[0] // 8 * (size[1] // 8)))
     Image.open(io.BytesIO(found.figure), formats=["PNG"]).load()
 
 
@@ -93,8 +104,6 @@ def test_what_cannot_be_inspected(photos: list[str]) -> None:
         inspect_model(backbone, photos, views=1)
     with pytest.raises(ConfigError, match="no images"):
         inspect_model(backbone, [])
-    with pytest.raises(ModelError, match="not square"):
-        inspect_model(load_backbone(tiny_dinov2(32), image_size=(32, 64)), photos)
 
 
 def test_layers_have_a_row_per_block_and_one_after_the_final_norm(photos: list[str]) -> None:

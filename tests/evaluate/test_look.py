@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from phreg.errors import NonFiniteError
 from phreg.evaluate import Look, draw_shifts, look, telling_block
 from phreg.models import Backbone, load_backbone
+from tests.evaluate.planted import Planted
 from tests.helpers import tiny_clip, tiny_dinov2
 
 PLACES = [5, 17, 40, 58]
@@ -23,19 +24,6 @@ def random_images(count: int = 2, size: int = 64) -> Tensor:
 def see(backbone: Backbone, images: Tensor, shifts: Tensor = SHIFTS) -> Look:
     with torch.no_grad():
         return look(backbone, images, shifts)
-
-
-class Planted(nn.Module):
-    """A block whose output is large at fixed places of the grid, whatever the image shows."""
-
-    def __init__(self, block: nn.Module, places: list[int], prefix: int, factor: float = 50.0) -> None:
-        super().__init__()
-        self.block, self.places, self.factor = block, [prefix + place for place in places], factor
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.block(x).clone()
-        out[:, self.places] *= self.factor
-        return out
 
 
 @pytest.mark.parametrize("build", [tiny_dinov2, tiny_clip, lambda: tiny_dinov2(reg_tokens=3)])
