@@ -4,7 +4,7 @@ Each takes the URL of a config and overrides (`a.b=value`), and needs no other s
 made is found in cache and output folder.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from prefect import flow, get_run_logger
@@ -22,8 +22,7 @@ from phreg.errors import GenerationError, PhregError, TrainingError
 from phreg.execution.cluster import connect
 from phreg.execution.room import unused_gpus
 from phreg.execution.targets import TargetsReport
-from phreg.pipeline.columns import Scores
-from phreg.pipeline.methods import Labelled, Method, baselines, student_method
+from phreg.pipeline.methods import Labelled, Method, baselines, read_as_students, student_method
 from phreg.pipeline.places import check_nodes
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.report import RunReport, StudentOutcome, reuse_lines
@@ -157,23 +156,22 @@ def _register(
     failures: dict[str, str],
 ) -> RunReport:
     teacher = tasks.evaluate_teacher(config, prepared)
-    try:
-        beside = _baselines(config, prepared, failures)
-    except PhregError as error:  # the students are registered all the same
-        beside, failures["labelled sets"] = None, str(error)
+    beside = _measured(config, prepared, baselines(config), Labelled(), failures)
+    beside = _measured(config, prepared, read_as_students(config, prepared), beside, failures)
     outcomes = []
     for student, report in finished:
+        # The gate may ask for scores on labelled sets; without them the student is registered all the same.
+        labelled = _measured(config, prepared, [student_method(report, config.seed)], beside, failures)
         try:
             assessment = tasks.evaluate(config, prepared, report)
-            registered = tasks.register_student(config, prepared, student, report, teacher, assessment)
+            registered = tasks.register_student(
+                config, prepared, student, report, teacher, assessment, labelled
+            )
         except PhregError as error:
             failures[student.name] = str(error)
             continue
-        page, labelled = None, beside
+        page = None
         try:
-            if beside is not None:
-                method = student_method(report, config.seed)
-                labelled = beside.add(method, _scores(config, prepared, method, failures))
             page = tasks.report_page(config, prepared, registered, assessment, labelled)
         except PhregError as error:
             failures[student.name] = f"registered, but without its report page: {error}"
@@ -181,21 +179,28 @@ def _register(
     return RunReport(config.name, made, teacher, tuple(outcomes), failures, beside)
 
 
-def _baselines(config: RunConfig, prepared: Prepared, failures: dict[str, str]) -> Labelled | None:
-    """The teacher's scores on the labelled sets, if there are any."""
-    if not prepared.columns:
+def _measured(
+    config: RunConfig,
+    prepared: Prepared,
+    wanted: Iterable[Method],
+    beside: Labelled | None,
+    failures: dict[str, str],
+) -> Labelled | None:
+    """The methods on the labelled sets, added to others; what cannot be measured is added to the failures.
+
+    None if there are no such sets.
+    """
+    if beside is None or not prepared.columns:
         return None
-    labelled = Labelled((), {})
-    for method in baselines(config):
-        labelled = labelled.add(method, _scores(config, prepared, method, failures))
-    return labelled
-
-
-def _scores(config: RunConfig, prepared: Prepared, method: Method, failures: dict[str, str]) -> Scores:
-    """A method's scores; columns without any are added to the failures."""
-    measured = tasks.measure(config, prepared, method)
-    failures.update({f"{method.name} on {name}": reason for name, reason in measured.failures.items()})
-    return measured.scores
+    for method in wanted:
+        try:
+            measured = tasks.measure(config, prepared, method)
+        except PhregError as error:
+            failures[f"{method.name} on labelled sets"] = str(error)
+            continue
+        failures.update({f"{method.name} on {name}": reason for name, reason in measured.failures.items()})
+        beside = beside.add(method, measured)
+    return beside
 
 
 def _targets_row(name: str, report: TargetsReport) -> dict[str, str]:

@@ -111,8 +111,9 @@ def register_student(
     report: StudentReport,
     teacher: Evaluation,
     assessment: assess.Assessment,
+    labelled: methods.Labelled | None = None,
 ) -> register.Registered:
-    return register.register_student(config, prepared, student, report, teacher, assessment)
+    return register.register_student(config, prepared, student, report, teacher, assessment, labelled)
 
 
 @task(name="report-page", task_run_name="report-page-{registered.name}", **_retried)

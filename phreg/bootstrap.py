@@ -39,7 +39,7 @@ def paired_difference(
 
     The draw depends on the number of images alone. Draws in which a score is not defined are left out.
     """
-    keys = [key for key in first.keys if key in set(second.keys)]
+    keys = first.shared_keys(second)
     mine, theirs = first.of_keys(keys), second.of_keys(keys)
     score = _measure(measure, mine.chosen(min_images))
     if not keys:
@@ -50,6 +50,11 @@ def paired_difference(
     tail = (1 - confidence) / 2
     low, high = np.quantile(differences, [tail, 1 - tail]) if differences.size else (np.nan, np.nan)
     return Difference(float(value), float(low), float(high), confidence, len(keys))
+
+
+def score_of(counts: SetCounts, measure: str, min_images: int | None) -> float:
+    """Of all the images, as a share."""
+    return float(_measure(measure, counts.chosen(min_images))(counts.counts.sum(0)[None])[0])
 
 
 def _measure(name: str, chosen: np.ndarray) -> Measure:

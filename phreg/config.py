@@ -13,12 +13,11 @@ from pydantic import Field, field_validator, model_validator
 
 from phreg.config_file import checked, read_mapping
 from phreg.errors import ConfigError, hide_credentials
+from phreg.gate_config import GateConfig, GateRule, check_rules
 from phreg.label_config import AnySet, LabelsConfig, SetColumn, is_embedding_file
 from phreg.section import Address, Fraction, Name, Pattern, Place, Section, model_folder
 from phreg.stage_config import (
     EvaluationConfig,
-    GateConfig,
-    GateRule,
     GenerationConfig,
     StudentConfig,
     TargetConfig,
@@ -127,6 +126,7 @@ class RunConfig(Section):
                     f"student {student.name!r} names targets {student.targets!r}, "
                     f"but the config has {sorted(self.targets)}"
                 )
+        check_rules(self.gate, [s.name for s in self.labels.sets], [p.name for p in self.labels.probes])
         if self.evaluation.targets is not None and self.evaluation.targets not in self.targets:
             raise ValueError(
                 f"evaluation.targets is {self.evaluation.targets!r}, not one of {sorted(self.targets)}"

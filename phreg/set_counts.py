@@ -33,6 +33,10 @@ class SetCounts:
         images = (self.counts[:, :, LABELLED] > 0).sum(0)
         return images >= (min_images or 0)
 
+    def shared_keys(self, other: "SetCounts") -> list[str]:
+        known = set(other.keys)
+        return [key for key in self.keys if key in known]
+
     def of_keys(self, keys: Sequence[str]) -> "SetCounts":
         """Those images, in that order."""
         place = {key: index for index, key in enumerate(self.keys)}

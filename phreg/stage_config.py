@@ -1,4 +1,4 @@
-"""The stages of a run as a user configures them: teacher, targets, students, how they are made and judged."""
+"""The stages of a run as a user configures them: teacher, targets, students, how they are measured."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -7,13 +7,11 @@ from pydantic import (
     BeforeValidator,
     Field,
     PositiveInt,
-    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from phreg.section import Head, Name, Place, PositiveFloat, ReadOut, Resize, Section, model_folder
-from phreg.types import HIGHER_IS_BETTER
 
 Precision = Literal["float32", "bfloat16"]
 Encoding = Literal["float32", "float16", "bfloat16", "int8"]
@@ -179,35 +177,4 @@ class EvaluationConfig(Section):
     figures: int = Field(4, ge=0, description="images drawn, before and after")
     targets: Name | None = Field(
         None, description="targets the cosine is measured to; default: those with the most views"
-    )
-
-
-class GateRule(Section):
-    """One condition of promotion: `metric` must beat `against` by `margin`, in the metric's own direction."""
-
-    metric: str = Field(description=f"one of {', '.join(HIGHER_IS_BETTER)}")
-    against: Literal["teacher", "champion"] = Field(
-        "teacher", description="who must be beaten; `champion`: the version that has the alias now"
-    )
-    margin: float = Field(0.0, description="smallest improvement; negative allows a loss of that much")
-
-    @field_validator("metric")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in HIGHER_IS_BETTER:
-            raise ValueError(f"no such metric; there are {', '.join(HIGHER_IS_BETTER)}")
-        return value
-
-
-class GateConfig(Section):
-    """What a student must show to become the champion."""
-
-    alias: Name = Field("champion", description="what the registry moves to a student that passes")
-    rules: tuple[GateRule, ...] = Field(
-        (
-            GateRule(metric="shift_cosine_mean", against="teacher"),
-            GateRule(metric="target_cosine_p50", against="teacher"),
-            GateRule(metric="target_cosine_p50", against="champion"),
-        ),
-        description="all must hold",
     )

@@ -119,8 +119,12 @@ class Bench:
 
     @cached_property
     def folder(self) -> Folder:
-        """Keeps scores, class embeddings and features."""
-        return Folder(self.config.output) / "labels"
+        return kept_in(self.config)
+
+
+def kept_in(config: RunConfig) -> Folder:
+    """Where a run keeps scores, class embeddings and features."""
+    return Folder(config.output) / "labels"
 
 
 class Found(NamedTuple):

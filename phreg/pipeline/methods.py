@@ -1,6 +1,6 @@
 """The rows of a table: methods, each a network and how its features are taken; and measuring one of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -54,14 +54,28 @@ class Method:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A method's measures by "COLUMN MEASURE"; columns that could not be measured, with the reason; and the
+    digest under which each column's are stored."""
+
+    scores: Scores
+    failures: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Labelled:
-    """Methods beside each other, and their scores by name."""
+    """Methods beside each other, and what was measured of each, by name."""
 
-    methods: tuple[Method, ...]
-    scores: dict[str, Scores]
+    methods: tuple[Method, ...] = ()
+    measured: dict[str, Measured] = field(default_factory=dict)
 
-    def add(self, method: Method, scores: Scores) -> "Labelled":
-        return Labelled((*self.methods, method), self.scores | {method.name: scores})
+    @property
+    def scores(self) -> dict[str, Scores]:
+        return {name: found.scores for name, found in self.measured.items()}
+
+    def add(self, method: Method, measured: Measured) -> "Labelled":
+        return Labelled((*self.methods, method), self.measured | {method.name: measured})
 
 
 def baselines(config: RunConfig) -> tuple[Method, ...]:
@@ -76,6 +90,15 @@ def baselines(config: RunConfig) -> tuple[Method, ...]:
     return (one_pass, denoised) if targets.views > 1 else (one_pass,)
 
 
+def read_as_students(config: RunConfig, prepared: Prepared) -> tuple[Method, ...]:
+    """The teacher under those of its students' read-outs that are not its own, if the gate compares with it
+    on labelled sets: what another read-out alone gains is no merit of a student."""
+    if not any(rule.against == "teacher" for rule in config.gate.labelled_rules):
+        return ()
+    others = sorted(set(prepared.read_outs.values()) - {config.teacher.read_out})
+    return tuple(Method(f"{TEACHER}, read as {name}", config.seed, None, name) for name in others)
+
+
 def teacher_method(row: TeacherRow, seed: int) -> Method:
     views = ViewPlan(row.views, row.max_shift, seed) if row.views > 1 else None
     return Method(row.name, seed, None, row.read_out, views)
@@ -83,16 +106,6 @@ def teacher_method(row: TeacherRow, seed: int) -> Method:
 
 def student_method(report: StudentReport, seed: int) -> Method:
     return Method(report.name, seed, f"{report.url}/model")
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A method's measures by "COLUMN MEASURE"; columns that could not be measured, with the reason; and the
-    digest under which each column's are stored."""
-
-    scores: Scores
-    failures: dict[str, str]
-    digests: dict[str, str]
 
 
 def measure(config: RunConfig, prepared: Prepared, method: Method, *, label_free: bool = False) -> Measured:
@@ -109,7 +122,7 @@ def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: 
     """In a worker."""
     bench = Bench(config, device_of(config))
     backbone = method.load(config).to(bench.device)
-    found = Measured({}, {}, {})
+    found = Measured({})
     for column in prepared.columns:
         try:
             with under(column.name):

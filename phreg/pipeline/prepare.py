@@ -1,8 +1,8 @@
 """The first stage: find what is wrong with a run before it starts, and give everything its address."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from phreg.cache import TargetSpec, TargetStore
 from phreg.config import RunConfig
@@ -23,7 +23,8 @@ from phreg.storage import Folder
 class Prepared:
     """Where a run's parts are. `targets` maps their names to spec digests (cache addresses).
 
-    `columns`: labelled sets that are there; `absent`: names of those that are not.
+    `columns`: labelled sets that are there; `absent`: names of those that are not. `read_outs`: of students,
+    by name.
     """
 
     train: tuple[str, ...]
@@ -31,6 +32,7 @@ class Prepared:
     targets: dict[str, str]
     columns: tuple[Column, ...] = ()
     absent: tuple[str, ...] = ()
+    read_outs: Mapping[str, str] = field(default_factory=dict)
 
     def shards_for(self, config: RunConfig, name: str) -> list[str]:
         """Shards whose targets of this kind are needed: held-out ones only, if no student learns from it."""
@@ -68,16 +70,18 @@ def prepare(config: RunConfig) -> Prepared:
     tell("looking into the first shards")
     _check_crops(config, train)
     teacher = load_teacher(config.teacher)
+    read_outs = {}
     for student in config.students:
         tell(f"checking the student {student.name}")
-        new_student(teacher, student)  # as it would be trained
+        read_outs[student.name] = new_student(teacher, student).read_out  # as it would be trained
     tell("checking the labelled sets")
     columns, absent = columns_present(config, teacher)
     specs = target_specs(config, teacher)
     cache = Folder(config.cache_url)
     for spec in specs.values():
         TargetStore.create(cache, spec)
-    return Prepared(train, validation, {name: spec.digest for name, spec in specs.items()}, columns, absent)
+    digests = {name: spec.digest for name, spec in specs.items()}
+    return Prepared(train, validation, digests, columns, absent, read_outs)
 
 
 def _check_crops(config: RunConfig, train: Sequence[str]) -> None:

@@ -9,9 +9,11 @@ from phreg.errors import ModelError
 from phreg.evaluate import Evaluation
 from phreg.models import load_student, timm_snippet
 from phreg.pipeline.assess import FIGURES, Assessment, assess_model
+from phreg.pipeline.gate_evidence import labelled_sides
+from phreg.pipeline.methods import Labelled
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.students import student_job
-from phreg.registry import Entry, Registry, Verdict, check_store, judge, lineage, model_card
+from phreg.registry import Entry, LabelledSides, Registry, Verdict, check_store, judge, lineage, model_card
 from phreg.storage import Folder
 
 MODEL_FILES = ("config.json", "model.safetensors")
@@ -42,8 +44,12 @@ def register_student(
     report: StudentReport,
     teacher: Evaluation,
     assessment: Assessment,
+    labelled: Labelled | None = None,
 ) -> Registered:
-    """Register a student (once), and hold it against the gate (once). Both are recorded with it."""
+    """Register a student (once), and hold it against the gate (once). Both are recorded with it.
+
+    `labelled`: what was measured of teacher and student, for rules on labelled sets.
+    """
     registry = Registry(Folder(config.registry_url))
     entry = registry.find(config.name, report.digest)
     reused = entry is not None
@@ -51,8 +57,9 @@ def register_student(
         entry = _register(registry, config, prepared, student, report, teacher, assessment)
 
     def verdict(champion: Entry | None) -> Verdict:
-        as_teacher = load_student(f"{report.url}/model").read_out == config.teacher.read_out
-        return _verdict(config, prepared, teacher, assessment.evaluation, champion, as_teacher)
+        sides = labelled_sides(config, prepared, labelled, student.name, champion)
+        as_teacher = prepared.read_outs[student.name] == config.teacher.read_out
+        return _verdict(config, prepared, teacher, assessment.evaluation, champion, as_teacher, sides)
 
     decision = registry.decide(entry, config.gate.alias, verdict)
     return Registered(
@@ -73,6 +80,7 @@ def _verdict(
     student: Evaluation,
     held: Entry | None,
     as_teacher: bool,
+    sides: LabelledSides | None,
 ) -> Verdict:
     """Champion and student are compared on the same crops: an older champion is measured again on these."""
     champion = None
@@ -85,6 +93,7 @@ def _verdict(
         teacher=teacher.metrics,
         champion=champion,
         as_teacher=as_teacher,
+        labelled=sides,
     )
 
 

@@ -9,7 +9,7 @@ from phreg.evaluate import Evaluation
 from phreg.execution.targets import TargetsReport
 from phreg.models import load_student, timm_snippet
 from phreg.pipeline.assess import FIGURES, Assessment
-from phreg.pipeline.columns import MAIN, arrow
+from phreg.pipeline.columns import MAIN, Scores, arrow, is_higher_better
 from phreg.pipeline.methods import Labelled
 from phreg.pipeline.page import PageReport
 from phreg.pipeline.register import Registered
@@ -66,14 +66,14 @@ class RunReport:
 def table(report: RunReport) -> list[Row]:
     """One row per model: measures (better is ↑ or ↓), seconds, bytes of its targets, registry version.
 
-    Of each labelled set it shows the main measure; there the teacher is also measured denoised.
+    Of each labelled set it shows the main measure; there the teacher is also measured in other ways.
     """
     made = report.targets.values()
     known = {"seconds": f"{sum(targets.seconds for targets in made):.1f}"}
     columns = _label_columns(report)
     rows = [_row(TEACHER, report.teacher.metrics, columns, report.labelled, known)]
-    denoised = [] if report.labelled is None else [method.name for method in report.labelled.methods[1:]]
-    rows += [_row(name, {}, columns, report.labelled, {}) for name in denoised]
+    others = [] if report.labelled is None else [m.name for m in report.labelled.methods]
+    rows += [_row(name, {}, columns, report.labelled, {}) for name in others if name != TEACHER]
     for outcome in report.students:
         promoted = " promoted" if outcome.registered.promoted else ""
         known = {
@@ -106,13 +106,21 @@ def reuse_lines(report: RunReport) -> list[str]:
 
 
 def best_student(report: RunReport, config: RunConfig) -> StudentOutcome | None:
-    """The last that was promoted, or the best by the gate's first metric."""
+    """The last that was promoted, or the best by the gate's first metric that all have."""
     promoted = [outcome for outcome in report.students if outcome.registered.promoted]
     if promoted or not report.students:
         return promoted[-1] if promoted else None
-    metric = config.gate.rules[0].metric if config.gate.rules else "target_cosine_p50"
-    sign = 1 if HIGHER_IS_BETTER[metric] else -1
-    return max(report.students, key=lambda outcome: sign * outcome.assessment.evaluation.metrics[metric])
+    found = [_measures(outcome) for outcome in report.students]
+    wanted = [rule.metric for rule in config.gate.rules] + ["target_cosine_p50"]
+    metric = next(name for name in wanted if all(name in measures for measures in found))
+    best = (max if is_higher_better(metric) else min)(measures[metric] for measures in found)
+    return next(outcome for outcome, m in zip(report.students, found, strict=True) if m[metric] == best)
+
+
+def _measures(outcome: StudentOutcome) -> Scores:
+    """With and without labels."""
+    labelled = {} if outcome.labelled is None else outcome.labelled.scores.get(outcome.report.name, {})
+    return outcome.assessment.evaluation.metrics | labelled
 
 
 def figure_urls(outcome: StudentOutcome) -> list[str]:

@@ -4,6 +4,7 @@ from phreg.registry.card import model_card
 from phreg.registry.decision import Decision
 from phreg.registry.entry import Entry, EntryRecord, StoredFile
 from phreg.registry.gate import Verdict, judge
+from phreg.registry.labelled_rules import Counted, LabelledSides
 from phreg.registry.lineage import lineage
 from phreg.registry.promotion import Promotion
 from phreg.registry.registration import REPORT_FILE
@@ -13,10 +14,12 @@ from phreg.registry.verify import Damage, Verification, verify
 
 __all__ = [
     "REPORT_FILE",
+    "Counted",
     "Damage",
     "Decision",
     "Entry",
     "EntryRecord",
+    "LabelledSides",
     "Promotion",
     "Registry",
     "StoredFile",

@@ -19,6 +19,7 @@ class Decision(BaseModel):
     """What the gate said about a version, and which alias was at stake. `decided_at` is UTC, ISO 8601.
 
     `number` is that of the promotion that makes it true; refusals have none, nor have older decisions.
+    `provisional`: a refusal for want of measures on a labelled set; the next run judges again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,10 +29,12 @@ class Decision(BaseModel):
     reasons: tuple[str, ...]
     decided_at: str
     number: int | None = None
+    provisional: bool | None = None
 
 
 def decide(model: Folder, version: int, alias: str, judge: Callable[[Promotion | None], Verdict]) -> Decision:
-    """The decision on a version for an alias: the one on record, else `judge`'s on who holds the alias.
+    """The decision on a version for an alias: the one on record, unless that is provisional, else `judge`'s
+    on who holds the alias.
 
     It is recorded before the alias moves. If another version got the alias while this one was judged, it
     is judged again, against that one. A version that holds the alias already is judged as if none did.
@@ -39,7 +42,7 @@ def decide(model: Folder, version: int, alias: str, judge: Callable[[Promotion |
     while True:
         held = promotions.current(model, alias)
         recorded = decision_on(model, version)  # after `held`: who promoted this version had recorded it
-        if recorded is not None and recorded.alias == alias:
+        if recorded is not None and recorded.alias == alias and not recorded.provisional:
             return recorded
         holds = held is not None and held.version == version
         verdict = judge(None if holds else held)
@@ -50,6 +53,7 @@ def decide(model: Folder, version: int, alias: str, judge: Callable[[Promotion |
             reasons=verdict.reasons,
             decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
             number=(number or None) if verdict.promoted else None,
+            provisional=verdict.provisional or None,
         )
         model.write(f"{version}/{DECISION_FILE}", seal(decision.model_dump(mode="json", exclude_none=True)))
         if not verdict.promoted or holds or promotions.point(model, alias, version, verdict.reason, held):

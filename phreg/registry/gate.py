@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from phreg.config import GateRule
+from phreg.registry.labelled_rules import LabelledSides, Outcome, apply_labelled
 from phreg.types import HIGHER_IS_BETTER
 
 ROUNDING = 1e-12  # 0.9 - 0.8 is a little less than 0.1
@@ -14,10 +15,14 @@ _OTHER_READ_OUT = "not held against the teacher's, whose features are taken by a
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether all rules hold, and one sentence a rule, in the rules' order."""
+    """Whether all rules hold, and one sentence a rule, in the rules' order.
+
+    `provisional`: no, and some rule on a labelled set could not be measured, which may be mended.
+    """
 
     promoted: bool
     reasons: tuple[str, ...]
+    provisional: bool = False
 
     @property
     def reason(self) -> str:
@@ -32,6 +37,7 @@ def judge(
     teacher: Mapping[str, float],
     champion: Mapping[str, float] | None,
     as_teacher: bool = True,
+    labelled: LabelledSides | None = None,
 ) -> Verdict:
     """Hold a student's metrics against its teacher's and the champion's; every rule must pass.
 
@@ -40,17 +46,23 @@ def judge(
     refuses. Metrics compare only if they were measured on the same images: see `Evaluation.benchmark`.
 
     `as_teacher`: whether the student's features are taken by the teacher's read-out. If not (`value` learnt
-    from `naclip`), their cosines to the teacher's targets are lower by nature, and no rule.
+    from `naclip`), their cosines to the teacher's targets are lower by nature, and no rule. `labelled`: what
+    rules on labelled sets are judged by; none if nothing of them was measured.
     """
     if not rules:
         return Verdict(True, ("the gate has no rules",))
     outcomes = []
     for rule in rules:
-        if rule.against == "teacher" and rule.metric.startswith("target_") and not as_teacher:
-            outcomes.append((True, f"{rule.metric}: {_OTHER_READ_OUT}"))
+        if rule.column is not None:
+            outcomes.append(apply_labelled(rule, labelled))
+        elif rule.against == "teacher" and rule.metric.startswith("target_") and not as_teacher:
+            outcomes.append(Outcome(True, f"{rule.metric}: {_OTHER_READ_OUT}"))
         else:
-            outcomes.append(_apply(rule, student, teacher if rule.against == "teacher" else champion))
-    return Verdict(all(passed for passed, _ in outcomes), tuple(reason for _, reason in outcomes))
+            other = teacher if rule.against == "teacher" else champion
+            outcomes.append(Outcome(*_apply(rule, student, other)))
+    reasons = tuple(outcome.reason for outcome in outcomes)
+    promoted = all(outcome.passed for outcome in outcomes)
+    return Verdict(promoted, reasons, any(outcome.unmeasured for outcome in outcomes))
 
 
 def _apply(
@@ -68,11 +80,11 @@ def _apply(
 
 def _compare(rule: GateRule, mine: float, theirs: float) -> tuple[bool, str]:
     gain = mine - theirs if HIGHER_IS_BETTER[rule.metric] else theirs - mine
-    digits = _digits(gain, rule.margin)
+    digits = _digits(gain, rule.needed)
     ours, other = f"{rule.metric} {mine:.{digits}f}", f"the {rule.against}'s {theirs:.{digits}f}"
-    needed = f"(needed {rule.margin:.{digits}f})"
+    needed = f"(needed {rule.needed:.{digits}f})"
     by = f"by {abs(gain):.{digits}f}"
-    passed = gain >= rule.margin - ROUNDING
+    passed = gain >= rule.needed - ROUNDING
     if gain > 0:
         return passed, f"{ours} beats {other} {by} {needed}" + ("" if passed else ", too little")
     if gain < 0:

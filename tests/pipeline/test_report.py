@@ -6,7 +6,7 @@ import pytest
 
 from phreg.distill.result import StudentReport
 from phreg.distill.skipped import SkippedStep, SkippedSteps
-from phreg.pipeline.methods import Labelled, Method
+from phreg.pipeline.methods import Labelled, Measured, Method
 from phreg.pipeline.report import RunReport, reuse_lines, table
 
 
@@ -41,8 +41,8 @@ def outcome(name: str, labelled: Labelled) -> SimpleNamespace:
 
 
 def test_figures_stay_under_their_headings_where_labels_failed() -> None:
-    beside = Labelled((), {}).add(Method("teacher", 0), {"voc mIoU": 40.0, "nyu RMSE": 0.5})
-    measured = beside.add(Method("b", 0), {"nyu RMSE": 0.25, "city mIoU": 30.0})
+    beside = Labelled().add(Method("teacher", 0), Measured({"voc mIoU": 40.0, "nyu RMSE": 0.5}))
+    measured = beside.add(Method("b", 0), Measured({"nyu RMSE": 0.25, "city mIoU": 30.0}))
     teacher = SimpleNamespace(metrics={"outlier_rate": 0.75})
     students = (outcome("a", beside), outcome("b", measured))
     rows = table(RunReport("run", {}, teacher, students, {"a": "it failed"}, beside))

@@ -131,3 +131,14 @@ def test_a_version_that_holds_the_alias_is_judged_once(local: Registry) -> None:
     decision = local.decide(entry, "champion", judged(True, "good"))
     assert decision.number == 1
     assert local.decide(entry, "champion", judged(False, "bad")) == decision
+
+
+def test_a_refusal_for_want_of_measures_is_judged_again(registry: Registry) -> None:
+    entry = register(registry)
+    first = registry.decide(entry, "champion", lambda _: Verdict(False, ("not there",), provisional=True))
+    assert not first.promoted
+    assert registry.decision(entry) == first
+    again = registry.decide(entry, "champion", judged(True, "better"))
+    assert again.promoted
+    assert held(registry) == 1
+    assert registry.decide(entry, "champion", judged(False, "worse")) == again
