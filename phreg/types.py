@@ -36,8 +36,13 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     "target_cosine_p1": True,
     "target_cosine_p5": True,
     "target_cosine_p50": True,
+    "class_token_cosine": True,
+    "class_token_neighbours": True,
 }
 """The label-free measures, and in which direction each is good.
 
 `artifact_rate` and `norm_ratio` are of tokens before the final norm, in the block where they are largest;
 `outlier_rate` is the rate of artifacts after it. The others are of features, and so after it too."""
+
+KEPT_FROM_TEACHER = ("class_token_cosine", "class_token_neighbours")
+"""Those that say what a student has kept of its teacher, which itself has 1, the best there is."""

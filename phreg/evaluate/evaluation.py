@@ -1,13 +1,14 @@
 """A stored evaluation: what a model measured, on what, and the digest under which it is found again."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from phreg.cache import TargetStore
 from phreg.config import EvaluationConfig
+from phreg.evaluate.class_tokens import kept_from_teacher
 from phreg.evaluate.evaluator import measurements
 from phreg.evaluate.held_out import held_out, held_out_shards
 from phreg.fingerprint import digest_json
@@ -15,7 +16,7 @@ from phreg.models import Backbone
 from phreg.sealed import read_sealed, seal
 from phreg.storage import Folder
 
-FORMAT_VERSION = 2  # raise it when the same model would measure otherwise
+FORMAT_VERSION = 3  # raise it when the same model would measure otherwise
 
 
 class Evaluation(BaseModel):
@@ -46,28 +47,37 @@ def evaluate_model(
     seed: int = 0,
     device: str = "cpu",
     folder: Folder | None = None,
+    teacher: Callable[[], Backbone] | None = None,
 ) -> Evaluation:
     """Measure a model on the first `config.images` images of the held-out shards at `urls`.
+
+    `teacher` loads the network of the targets, to tell what a model has kept of its class token; without it,
+    and of networks that have none, that is left out.
 
     Reuses `<digest>.json` in `folder` where the same model was measured on the same benchmark, and
     writes it otherwise. The benchmark is told from the targets' commit records, so a reused evaluation
     reads no image; that a shard still is what its record says is checked when its images are read.
     """
     benchmark = benchmark_digest(store, urls, config, seed)
-    digest = evaluation_digest(backbone, benchmark)
+    beside = teacher if backbone.has_class_token else None
+    digest = evaluation_digest(backbone, benchmark, beside is not None)
     stored = None if folder is None else _stored(folder, digest)
     if stored is not None:
         return stored.model_copy(update={"reused": True, "forward_passes": 0, "seconds": 0.0})
     started = time.monotonic()
     crops = held_out(store, urls, config.images)
     found = measurements(backbone, crops, config.shifts, config.max_shift, seed, device)
+    kept, passes = {}, found.forward_passes
+    if beside is not None:
+        kept = kept_from_teacher(backbone, beside, crops.crops, device, folder, benchmark)
+        passes += len(crops)
     evaluation = Evaluation(
-        metrics=found.metrics,
+        metrics=found.metrics | kept,
         images=len(crops),
         benchmark=benchmark,
         digest=digest,
         seconds=time.monotonic() - started,
-        forward_passes=found.forward_passes,
+        forward_passes=passes,
     )
     if folder is not None:
         folder.write(f"{digest}.json", seal(evaluation.model_dump(mode="json")))
@@ -89,9 +99,10 @@ def benchmark_digest(store: TargetStore, urls: Sequence[str], config: Evaluation
     )
 
 
-def evaluation_digest(backbone: Backbone, benchmark: str) -> str:
+def evaluation_digest(backbone: Backbone, benchmark: str, beside_teacher: bool) -> str:
     """Identity of an evaluation: the benchmark, and everything that the model's features depend on."""
-    return digest_json({"benchmark": benchmark, "model": model_identity(backbone)})
+    model = model_identity(backbone)
+    return digest_json({"benchmark": benchmark, "model": model, "beside_teacher": beside_teacher})
 
 
 def model_identity(backbone: Backbone) -> dict[str, Any]:

@@ -145,6 +145,21 @@ class Backbone(nn.Module):
         x = x[:, self.vit.num_prefix_tokens :]
         if watch is not None:
             watch(x)
+        return self._finished(x)
+
+    @property
+    def has_class_token(self) -> bool:
+        return self.vit.cls_token is not None
+
+    def class_tokens(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C"]:
+        """What classifiers and CLIP's retrieval use, of networks that have it: through the last block as the
+        model has it, whatever the read-out, then the final norm (and CLIP's projection)."""
+        tokens = self.embed(images)
+        last_rope = self.family.ropes(self.vit, self.grid_of(images))[-1]
+        x = self.family.run_block(self.vit.blocks[-1], self.before_last(tokens), last_rope)
+        return self._finished(x[:, 0])
+
+    def _finished(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch C"]:
         x = self.vit.fc_norm(self.vit.norm(x))  # one of the two is an identity
         return self.vit.head(x) if self.projects else x
 

@@ -109,14 +109,16 @@ def _model(config: RunConfig, model_url: str | None) -> Backbone:
 
 
 def _evaluate(config: RunConfig, prepared: Prepared, model_url: str | None) -> Evaluation:
+    model = _model(config, model_url)
     return evaluate_model(
-        _model(config, model_url),
+        model,
         reference_store(config, prepared),
         list(prepared.validation),
         config.evaluation,
         seed=config.seed,
         device=device_of(config),
         folder=Folder(config.output) / "evaluations",
+        teacher=lambda: model if model_url is None else load_teacher(config.teacher),
     )
 
 

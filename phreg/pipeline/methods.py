@@ -34,7 +34,9 @@ from phreg.table_config import TeacherRow
 FORMAT_VERSION = 5  # raise it when the same method would have other scores
 SAMPLED_IMAGES = 500
 _PLACES: Any = {"name": True, "root": True, "text": True, "train": {"root"}, "test": {"root"}}
-LABEL_FREE = ("shift_cosine_mean", "target_cosine_p50", "artifact_rate", "norm_ratio")
+LABEL_FREE = (
+    "shift_cosine_mean", "target_cosine_p50", "artifact_rate", "norm_ratio", "class_token_cosine",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def _label_free(config: RunConfig, prepared: Prepared, backbone: Backbone, devic
     evaluation = evaluate_model(
         backbone, reference_store(config, prepared), list(prepared.validation), config.evaluation,
         seed=config.seed, device=device, folder=Folder(config.output) / "evaluations",
+        teacher=lambda: load_teacher(config.teacher),
     )  # fmt: skip
     return {name: evaluation.metrics[name] for name in LABEL_FREE if name in evaluation.metrics}
 

@@ -9,7 +9,7 @@ from phreg.models import load_student, timm_snippet
 from phreg.page import Cell, Curve, Fact, ReportPage, Section, Table
 from phreg.pipeline.columns import arrow
 from phreg.registry import Decision, Entry
-from phreg.types import HIGHER_IS_BETTER
+from phreg.types import HIGHER_IS_BETTER, KEPT_FROM_TEACHER
 
 TERMS = {
     "total": ("Loss", "the sum of the two terms, which training makes small"),
@@ -38,6 +38,14 @@ MEASURES = {
     ),
     "target_cosine_p5": ("cleanness, low end", "5th percentile of these cosines"),
     "target_cosine_p1": ("cleanness, lowest end", "1st percentile of these cosines: the worst artifacts"),
+    "class_token_cosine": (
+        "class token kept",
+        "cosine between the class token and the teacher's, of whole images; nothing was asked of it",
+    ),
+    "class_token_neighbours": (
+        "neighbours kept",
+        "of each image's five most similar ones by the teacher's class token, the share that are so still",
+    ),
 }
 
 
@@ -93,6 +101,8 @@ def measures_table(
 
 
 def _compares(name: str, teacher: Mapping[str, float], as_teacher: bool) -> bool:
+    if name in KEPT_FROM_TEACHER:
+        return False  # nothing is better there than the teacher itself
     return name in teacher and (as_teacher or not name.startswith("target_"))
 
 

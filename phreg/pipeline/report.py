@@ -26,6 +26,8 @@ _TITLES = {
     "target_cosine_p1": "target p1",
     "target_cosine_p5": "target p5",
     "target_cosine_p50": "target p50",
+    "class_token_cosine": "class cos",
+    "class_token_neighbours": "class nn",
 }
 
 

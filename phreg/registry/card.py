@@ -21,6 +21,8 @@ _MEANINGS = {
     "target_cosine_p1": "cosine to the denoised target, 1st percentile",
     "target_cosine_p5": "the same, 5th percentile",
     "target_cosine_p50": "the same, median",
+    "class_token_cosine": "cosine between the class token and the teacher's, mean",
+    "class_token_neighbours": "of each image's five nearest by that, the share that are so still",
 }
 
 
