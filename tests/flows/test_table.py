@@ -55,7 +55,7 @@ def test_every_method_has_every_measure_for_every_seed(finished: tuple) -> None:
     labelled = {"scenes mIoU", "scenes pixel accuracy", "labels mIoU", "labels pixel accuracy"}
     labelled |= {f"depth {name}" for name in ("RMSE", "AbsRel", "delta1", "delta2", "delta3")}
     labelled |= {f"{name} skipped" for name in ("scenes", "labels", "depth")}
-    free = {"shift_cosine_mean", "target_cosine_p50", "artifact_rate", "norm_ratio"}
+    free = {"shift_cosine_mean", "target_cosine_p50", "artifact_rate", "norm_ratio", "class_token_cosine"}
     for method, wanted in (("vanilla", labelled | free), ("denoised", labelled), ("one", labelled | free)):
         for seed in ("0", "1"):
             found = {row["measure"] for row in rows if (row["method"], row["seed"]) == (method, seed)}
