@@ -9,12 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from contextvars import copy_context
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from prefect import get_run_logger
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import StateType
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
@@ -61,10 +60,9 @@ def _watched(run: str | None) -> Iterator[None]:
             hear_no_signals()
             raise RunCancelled
 
-    arguments = UUID(run), cancelled, over
-    # In this context: the API's address is one of Prefect's settings.
-    watch = threading.Thread(target=copy_context().run, args=(_watch, *arguments), daemon=True)
-    watch.start()
+    # Made here, where there is an API: later a client might start a temporary server anew, as the run ends.
+    client = get_client(sync_client=True, httpx_settings={"timeout": ANSWER_S})
+    threading.Thread(target=_watch, args=(client, UUID(run), cancelled, over), daemon=True).start()
     try:
         with stopped_by(check):
             yield
@@ -72,11 +70,11 @@ def _watched(run: str | None) -> Iterator[None]:
         over.set()
 
 
-def _watch(run: UUID, cancelled: threading.Event, over: threading.Event) -> None:
+def _watch(client: SyncPrefectClient, run: UUID, cancelled: threading.Event, over: threading.Event) -> None:
     """In a thread: a look never keeps the run waiting."""
     since: float | None = None
     while not over.wait(EVERY_S):
-        state = _state(run)
+        state = _state(client, run)
         if state is StateType.CANCELLING:
             since = since or time.monotonic()
         elif state is not None:
@@ -87,9 +85,9 @@ def _watch(run: UUID, cancelled: threading.Event, over: threading.Event) -> None
             return
 
 
-def _state(run: UUID) -> StateType | None:
+def _state(client: SyncPrefectClient, run: UUID) -> StateType | None:
     """None where the API does not answer."""
-    with suppress(Exception), get_client(sync_client=True, httpx_settings={"timeout": ANSWER_S}) as client:
+    with suppress(Exception):
         state = client.read_flow_run(run).state
         return None if state is None else state.type
     return None

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect import flow, task
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import CancelledRun
 from prefect.runtime import flow_run
@@ -28,6 +28,11 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cancelling, "WORKER_S", 0.1)
 
 
+def get_client_of(url: str) -> SyncPrefectClient:
+    with temporary_settings({PREFECT_API_URL: url}):
+        return get_client(sync_client=True)
+
+
 @pytest.mark.parametrize(
     ("states", "cancelled"),
     [
@@ -46,7 +51,7 @@ def test_which_states_end_a_run(
     """The last one stays."""
     over, looks = threading.Event(), iter([*states, *[states[-1]] * 20])
 
-    def look(run: UUID) -> StateType | None:
+    def look(client: SyncPrefectClient, run: UUID) -> StateType | None:
         try:
             return next(looks)
         except StopIteration:
@@ -55,13 +60,12 @@ def test_which_states_end_a_run(
 
     monkeypatch.setattr(cancelling, "_state", look)
     found = threading.Event()
-    cancelling._watch(uuid4(), found, over)
+    cancelling._watch(get_client_of("http://127.0.0.1:9/api"), uuid4(), found, over)
     assert found.is_set() == cancelled
 
 
 def test_a_server_that_is_not_there_says_nothing() -> None:
-    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
-        assert cancelling._state(uuid4()) is None
+    assert cancelling._state(get_client_of("http://127.0.0.1:9/api"), uuid4()) is None
 
 
 def test_checks_are_those_of_their_block() -> None:
