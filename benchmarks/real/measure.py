@@ -11,7 +11,6 @@ import torch
 
 from benchmarks.real.protocols import Bench, Protocol
 from phreg.datasets import LabelledImage
-from phreg.label_config import SegmentationConfig
 from phreg.models import Backbone
 from phreg.scores import ConfusionMatrix
 from phreg.segment import ClassEmbeddings, Segmenter, ViewPlan
@@ -82,9 +81,8 @@ def _one(
     labels, size = torch.from_numpy(image.labels), image.labels.shape
     together = torch.cat([found.embeddings for found in classes.values()])
     count = len(bench.labelled.classes)
-    settings = SegmentationConfig(short_side=bench.short_side)
     owner = torch.arange(len(together)).clamp(max=count - 1)
-    segmenter = Segmenter(backbone, together, owner, count, settings, views=views)
+    segmenter = Segmenter(backbone, together, owner, count, bench.seen, views=views)
     cosines = rows_at(next(segmenter._maps(image.image[None])), size, 0, size[0])
     matrices, start = [], 0
     for protocol in bench.protocols:

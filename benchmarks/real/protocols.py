@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.real.names import VOC_FILE, camvid_names, voc_names
 from phreg.datasets import LabelledSet, open_set
-from phreg.label_config import LabelledSetConfig
+from phreg.label_config import LabelledSetConfig, SegmentationConfig
 from phreg.scores import IGNORE
 from phreg.segment import ClassEmbeddings
 from phreg.segment.embedding_file import read_embedding_file
@@ -43,11 +43,11 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Bench:
-    """A labelled set and its protocols. `short_side` in pixels; images are seen whole."""
+    """A labelled set and its protocols, and how its images are seen."""
 
     name: str
     config: LabelledSetConfig
-    short_side: int
+    seen: SegmentationConfig
     protocols: tuple[Protocol, ...]
 
     @cached_property
@@ -55,7 +55,13 @@ class Bench:
         return open_set(self.config)
 
 
-def voc(weights: Path, data: Path, out: Path, images: int | None) -> Bench:
+def _seen(short_side: int, windows: bool) -> SegmentationConfig:
+    """Whole, or in the paper's windows."""
+    sides = {"window": 224, "stride": 112} if windows else {}
+    return SegmentationConfig(short_side=short_side, **sides)
+
+
+def voc(weights: Path, data: Path, out: Path, images: int | None, windows: bool = False) -> Bench:
     """VOC's images at short side 336. `min_images` 4: with fewer, one image decides a class."""
     config = LabelledSetConfig(kind="folder", root=str(data / "voc"), images=images)
     named = str(voc_names(weights, out))
@@ -64,10 +70,11 @@ def voc(weights: Path, data: Path, out: Path, images: int | None) -> Bench:
         Protocol("VOC21", named, 4),
         Protocol("VOC21, one background name", str(weights / VOC_FILE), 4),
     )
-    return Bench("voc", config, 336, protocols)
+    return Bench(f"voc{'-windows' * windows}", config, _seen(336, windows), protocols)
 
 
-def camvid(weights: Path, data: Path, out: Path, images: int | None) -> Bench:
+def camvid(weights: Path, data: Path, out: Path, images: int | None, windows: bool = False) -> Bench:
     root = str(data / "camvid")
     config = LabelledSetConfig(kind="folder", root=root, split="test", images=images, ignore=(11,))
-    return Bench("camvid", config, 352, (Protocol("CamVid", str(camvid_names(weights, out)), 1),))
+    protocols = (Protocol("CamVid", str(camvid_names(weights, out)), 1),)
+    return Bench(f"camvid{'-windows' * windows}", config, _seen(352, windows), protocols)
