@@ -2,13 +2,14 @@
 
 Darcet et al. (arXiv 2309.16588, section 2) find about 2 % of a DINOv2's tokens to be outliers in norm,
 and next to none in a network trained with registers. The bounds on shift consistency have no such
-source: a network that saw nothing but content would keep a cosine near 1.
+source. They leave room, since it also depends on what is seen: 60 photographs have 0.97 under a DINOv2 S/14
+without artifacts, and the worst of them 0.82 (benchmarks/README.md).
 """
 
 from collections.abc import Mapping
 
 CLEAN_ARTIFACTS, DIRTY_ARTIFACTS = 0.002, 0.01
-CLEAN_SHIFT_COSINE, DIRTY_SHIFT_COSINE = 0.95, 0.80
+CLEAN_SHIFT_COSINE, DIRTY_SHIFT_COSINE = 0.90, 0.70
 
 
 def verdict(metrics: Mapping[str, float]) -> str:
