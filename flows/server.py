@@ -6,11 +6,15 @@ terminal's process group, on a port that another run may take meanwhile, and it 
 
 import atexit
 import os
+import random
+import re
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import IO
 
 import httpx
 import prefect
@@ -18,17 +22,23 @@ from prefect.client.orchestration import get_client
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import (
     PREFECT_API_URL,
+    PREFECT_HOME,
     PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
     get_current_settings,
 )
 
 from flows import leash
+from flows.home import check_can_be_written
 from phreg.errors import ConfigError, PhregError
+from phreg.execution.backoff import backoff
 from phreg.progress import tell
 
 POLL_S = 0.1
 ANSWER_S = 5.0  # for a health check; a machine under load may take as long
+SETTLED_S = 60.0  # a server that ran so long has started well
+_RACE = re.compile(r"already exists|is locked|UNIQUE|duplicate column|no such (table|column)", re.IGNORECASE)
+_EXCEPTION = re.compile(r"(\w+\.)*\w*(Error|Exception|Exit)\b")
 _TEMPORARY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
 
@@ -89,24 +99,33 @@ class TemporaryServer(SubprocessASGIServer):
         if self.running:
             return
         tell("starting Prefect's temporary server")
+        check_can_be_written(PREFECT_HOME.value())
         limit = timeout or PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
-        deadline, attempts = time.monotonic() + limit, 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port, self.running = self._listener.getsockname()[1], True
         atexit.register(self.stop)
         try:
-            while not self._answers():
-                if time.monotonic() > deadline:
-                    raise _slow(limit, attempts)
-                if self.server_process is None or self.server_process.poll() is not None:
-                    # It may end by itself: two that start at once set up their common database at once.
-                    attempts += 1
-                    self.server_process = self._launch(self._listener)
-                time.sleep(POLL_S)
+            with tempfile.TemporaryFile(dir=PREFECT_HOME.value()) as log:
+                self._wait(self._listener, limit, log)
         except BaseException:
             self.stop()
             raise
         threading.Thread(target=self._keep, args=(self._listener,), daemon=True).start()
+
+    def _wait(self, listener: socket.socket, limit: float, log: IO[bytes]) -> None:
+        deadline, failures = time.monotonic() + limit, list[str]()
+        self.server_process = server = self._launch(listener, log)
+        while not self._answers():
+            if time.monotonic() > deadline:
+                raise _slow(limit, failures)
+            if server.poll() is not None:
+                # It may end by itself: two that start at once set up their common database at once.
+                said = _last_error(log)
+                if server.returncode > 0 and said in failures and not _RACE.search(said):
+                    raise _broken(said)
+                failures.append(said)
+                self.server_process = server = self._launch(listener, log)
+            time.sleep(POLL_S)
 
     def stop(self) -> None:
         self._listener = None
@@ -114,20 +133,29 @@ class TemporaryServer(SubprocessASGIServer):
 
     def _keep(self, listener: socket.socket) -> None:
         """Start it again whenever it is gone: a run needs it to report its end."""
+        ends = 0
         while True:
+            began = time.monotonic()
             if self.server_process is not None:
                 self.server_process.wait()
             if self._listener is None:
                 return
-            time.sleep(POLL_S)
-            self.server_process = self._launch(listener)
+            ends = 0 if time.monotonic() - began > SETTLED_S else ends + 1
+            time.sleep(max(POLL_S, backoff(ends - 1, random.random())))  # noqa: S311 (no secret)
+            self.server_process = self._launch(listener, subprocess.DEVNULL)
 
-    def _launch(self, listener: socket.socket) -> subprocess.Popen[bytes]:
+    def _launch(self, listener: socket.socket, log: IO[bytes] | int) -> subprocess.Popen[bytes]:
         arguments = ["uvicorn", "--app-dir", str(Path(prefect.__file__).parent), "--factory"]
         arguments += ["prefect.server.api.server:create_app", "--fd", str(listener.fileno())]
         arguments += ["--log-level", "error", "--lifespan", "on"]
         settings = get_current_settings().to_environment_variables(exclude_unset=True)
-        return leash.start(arguments, os.environ | _TEMPORARY | settings, pass_fds=(listener.fileno(),))
+        return leash.start(
+            arguments,
+            os.environ | _TEMPORARY | settings,
+            pass_fds=(listener.fileno(),),
+            stdout=log,
+            stderr=log,
+        )
 
     def _answers(self) -> bool:
         if self.server_process is None:
@@ -138,10 +166,30 @@ class TemporaryServer(SubprocessASGIServer):
             return False
 
 
-def _slow(seconds: float, attempts: int) -> PhregError:
+def _last_error(log: IO[bytes]) -> str:
+    """Of what a server printed: the last line that is an exception's, else the last one. It is taken out."""
+    log.seek(0)
+    lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    log.seek(0)
+    log.truncate()
+    errors = [line for line in lines if _EXCEPTION.match(line)]
+    return [*lines, *errors][-1].strip()[:500] if lines else ""
+
+
+def _broken(said: str) -> PhregError:
+    return PhregError(
+        "Prefect's temporary server ends as soon as it starts",
+        found=said,
+        remedy=f"mend what this names; its database is in {PREFECT_HOME.value()}, and PREFECT_HOME may name "
+        "another folder, or PREFECT_API_URL a running server",
+    )
+
+
+def _slow(seconds: float, failures: list[str]) -> PhregError:
+    said = f", the last of which ended with: {failures[-1]}" if failures and failures[-1] else ""
     return PhregError(
         f"Prefect's temporary server did not start within {seconds:g} s",
-        found=f"{attempts} attempts" if attempts > 1 else "",
+        found=f"{len(failures) + 1} attempts{said}" if failures else "",
         remedy="allow more with PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, or name a running server "
         "in PREFECT_API_URL; then run the same command again",
     )

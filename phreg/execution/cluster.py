@@ -17,12 +17,17 @@ from ray.exceptions import AuthenticationError
 
 from phreg.errors import ClusterError, ConfigError
 from phreg.execution.authentication import refused, token_for
+from phreg.execution.ray_folder import ray_folder
 from phreg.progress import tell
 
 TCP_TIMEOUT_S = 5.0
 PROBE_TIMEOUT_S = 30.0
 START_ATTEMPTS = 5  # of a local Ray's head to answer, up to 40 s each; by default Ray makes 20
 OBJECT_STORE_BYTES = 256 * 2**20  # reports and configs pass through it, tensors never do
+
+# Under `uv run` Ray would pack the working directory, whatever is in it, and have each worker install all
+# anew. Our nodes have phreg already.
+UV = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 
 REFUSED = 77  # exit code of the probe
 
@@ -59,6 +64,8 @@ def connect(address: str | None = None) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if UV not in os.environ:
+        ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     with token_for(address):
         with _own_sigterm():
@@ -89,6 +96,7 @@ def _start_local() -> None:
     """Ray takes a loopback address for the machine's outer one and listens everywhere, unless clusters are
     switched off, as they are by default on Windows and macOS. The switch is an environment variable, for
     the processes that Ray starts, and a constant that this process has read from it already."""
+    folder = ray_folder()
     ray_constants.NUM_REDIS_GET_RETRIES = START_ATTEMPTS
     variable, before = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
     os.environ[variable], ray_constants.ENABLE_RAY_CLUSTER = "0", False
@@ -99,13 +107,14 @@ def _start_local() -> None:
             log_to_driver=False,  # the driver's own loop reports; workers' output is in Ray's log files
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=folder,
         )
     except Exception as error:  # Ray raises bare ones
         raise ClusterError(
             "The local Ray did not start",
             found=_without_traceback(str(error)),
             remedy="run the same command again, when the machine has less to do if it is a matter of time; "
-            "else see Ray's log files (/tmp/ray/session_latest/logs, or below RAY_TMPDIR)",
+            f"else see Ray's log files ({folder}/session_latest/logs)",
         ) from error
     finally:
         del os.environ[variable]

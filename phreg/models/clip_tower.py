@@ -92,7 +92,8 @@ def downloaded(fetch: Callable[[], T], name: str) -> T:
         raise DownloadError(
             f"Cannot get the weights of {name}",
             found=said,
-            remedy="check the network, or give `checkpoint:` with weights on disk or in a bucket",
+            remedy="check the network, and that HF_HOME (by default ~/.cache/huggingface) can be written, or "
+            "give `checkpoint:` with weights on disk or in a bucket",
         ) from error
 
 
