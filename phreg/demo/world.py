@@ -25,6 +25,12 @@ evaluation: {{images: 40, targets: denoised}}
 labels:
   sets:
     - {{name: scenes, kind: folder, root: {world}/labelled}}
+gate:
+  rules:
+    - {{metric: shift_cosine_mean, against: teacher}}
+    - {{metric: scenes.miou, against: teacher, not_worse_than: 2}}  # the teacher as students are read, too
+    - {{metric: class_token_cosine, against: teacher, not_worse_than: 0.2}}
+    - {{metric: target_cosine_p50, against: champion}}
 """
 _TABLE = """\
 # Made by `phreg demo`: `phreg table {table}` measures the run's students beside methods that train nothing.
