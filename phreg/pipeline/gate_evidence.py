@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from phreg.config import TEACHER, RunConfig
+from phreg.errors import ModelError
 from phreg.label_config import SetColumn
 from phreg.pipeline.columns import kept_in, stored_counts
 from phreg.pipeline.methods import Labelled, Measured, Method, baselines, measure, read_as_students
@@ -47,7 +48,10 @@ def _champion(config: RunConfig, prepared: Prepared, champion: Entry) -> tuple[C
     needed = _ruled(config, prepared, CHAMPION)
     if not needed.columns:
         return ()
-    found = measure(config, needed, Method(CHAMPION, config.seed, champion.url))
+    try:
+        found = measure(config, needed, Method(CHAMPION, config.seed, champion.url))
+    except ModelError as error:  # it cannot be loaded
+        found = Measured({}, {column.name: str(error) for column in needed.columns})
     return (_counted(config, f"the {CHAMPION}'s", found),)
 
 

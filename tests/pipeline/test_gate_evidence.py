@@ -76,6 +76,16 @@ def test_students_are_held_against_both_teachers_and_the_champion_on_the_same_im
     assert labelled_sides(config, prepared, labelled, "one", None).champion == ()  # type: ignore[union-attr]
 
 
+def test_a_champion_that_cannot_be_loaded_is_said_to_be_so(labelled_world: LabelledWorld) -> None:
+    ruled = with_rules(labelled_world, *RULES)
+    url = saved(ruled, "qq")
+    (ruled.folder / "saved-qq" / "model.safetensors").write_bytes(b"rotten")
+    sides = labelled_sides(ruled.config, prepare(ruled.config), None, "one", SimpleNamespace(url=url))
+    assert sides is not None
+    assert not sides.champion[0].counts
+    assert "model.safetensors" in sides.champion[0].failures["scenes"]
+
+
 def test_a_teacher_that_could_not_be_measured_is_not_passed_over(labelled_world: LabelledWorld) -> None:
     ruled = with_rules(labelled_world, *RULES)
     config, prepared = ruled.config, prepare(ruled.config)
