@@ -1,8 +1,10 @@
 """The place that Ray Train's workers hold in the cluster: noted, so that the driver can give it back."""
 
+from contextlib import suppress
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 
 from phreg.execution.progress_actor import ProgressChannel
@@ -17,7 +19,8 @@ def keep_place(channel: ProgressChannel) -> WorkerGroupCallback:
     class KeepPlace(WorkerGroupCallback):
         def after_worker_group_start(self, worker_group: Any) -> None:
             place = worker_group.get_worker_group_state().placement_group_handle.placement_group
-            ray.get(put.remote(name, place))
+            with suppress(RayError):  # a note that is lost is no reason not to train
+                ray.get(put.remote(name, place))
 
     return KeepPlace()
 

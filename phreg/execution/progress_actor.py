@@ -4,6 +4,7 @@ Worker and driver need share no disk, and nothing is written to object storage f
 would be a put every second, and Ray Train's own `report` waits for its controller).
 """
 
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ News = Progress | StudentProgress
 _KINDS: dict[str, type[Progress] | type[StudentProgress]] = {
     kind.__name__: kind for kind in (Progress, StudentProgress)
 }
-_NAME = "phreg-progress"  # of the one actor of a driver's connection: names are each driver's own
+_HELD: dict[str, Any] = {}  # this connection's actor, by the connection
+_LOCK = threading.Lock()
 
 
 def _actor_class() -> type:
@@ -48,10 +50,21 @@ def _actor_class() -> type:
 
 
 def progress_actor() -> Any:
-    """This connection's actor, on this node; started if it is not there. Nobody waits for it to be up."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    options = {"name": _NAME, "get_if_exists": True, "num_cpus": 0, "scheduling_strategy": here}
-    return ray.remote(_actor_class()).options(max_restarts=-1, max_task_retries=0, **options).remote()
+    """This connection's actor, on this node; started if it is not there. Nobody waits for it to be up.
+
+    The handle it was made by is kept as long as the connection: Ray ends an actor once that one is gone,
+    whoever else has found it by a name or was passed it.
+    """
+    connection = ray.get_runtime_context().get_worker_id()
+    with _LOCK:
+        if connection not in _HELD:
+            _HELD.clear()
+            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+            options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 0}
+            _HELD[connection] = (
+                ray.remote(_actor_class()).options(scheduling_strategy=here, **options).remote()
+            )
+        return _HELD[connection]
 
 
 @dataclass

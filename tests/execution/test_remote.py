@@ -1,6 +1,7 @@
 """Single functions as Ray tasks."""
 
 import ctypes
+import gc
 import os
 import signal
 import threading
@@ -13,7 +14,7 @@ import ray
 
 from phreg.errors import ConfigError, PhregError, ShardError
 from phreg.execution.cluster import connect
-from phreg.execution.progress_actor import progress_actor
+from phreg.execution.progress_actor import ProgressChannel, progress_actor
 from phreg.execution.remote import ATTEMPTS, run_remote
 from phreg.progress import Progress, heard_by, tell, under
 
@@ -124,6 +125,18 @@ def test_what_it_tells_is_heard_by_who_listens_here(tmp_path: Path) -> None:
     assert {progress.head for progress in heard[1:]} == {"a set"}
     assert [progress.done for progress in heard] == sorted(progress.done for progress in heard)
     assert heard[-1].done <= counted
+
+
+def test_the_progress_actor_outlives_the_channel_that_started_it() -> None:
+    """Ray ends an actor with the first of its handles, and a training that runs then lost its own."""
+    first, second, news = ProgressChannel(), ProgressChannel(), Progress("counting", 3, 3, final=True)
+    first.sender(news)
+    first.close()
+    del first
+    gc.collect()
+    time.sleep(1)  # Ray's own time to end it
+    second.sender(news)
+    assert second.last() == news
 
 
 def test_a_lost_progress_actor_stops_nobody(tmp_path: Path) -> None:
