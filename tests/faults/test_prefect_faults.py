@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.ledger import trial
-from tests.faults.runs import EVERY, Moments, Outcome, outcome
+from tests.faults.runs import EVERY, STEP, Moments, Outcome, outcome
 from tests.prefect_stack import Stack, prefect_stack
 
 pytestmark = [
@@ -95,3 +95,20 @@ def test_cancelled(
         this.repeated = moments.steps_again + moments.shards_again
         assert outcome(config, output) == undisturbed
         assert this.repeated <= 2 + EVERY
+
+
+def test_cancelled_without_a_worker(stack: Stack, config: Path, moments: Moments, tmp_path: Path) -> None:
+    """The run outlives the worker that would end it, so it finds out by itself."""
+    moments.clear()
+    targets = moments.targets()
+    with trial(GROUP, "`prefect flow-run cancel` after SIGKILL of the worker") as this:
+        run = stack.submit("phreg-run/run", config, f"output={tmp_path}/run")
+        moments.reached(stack.worker, targets)
+        killed = stack.worker.kill()
+        stack.command("flow-run", "cancel", run)
+        assert (stack.state(run), bool(killed.processes())) == ("CANCELLING", True)
+        assert stack.ended(run, seconds=60) == "CANCELLED"
+        killed.gone(60)  # the driver, and the actors with what they hold
+        this.repeated = moments.shards_again
+        assert (this.repeated, moments.points.labels(STEP)) == (0, [])
+    stack.start_worker()
