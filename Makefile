@@ -1,5 +1,6 @@
-# `make demo` and `make test` do everything on a fresh machine with Python 3.11.
-PYTHON ?= $(shell command -v python3.11 || echo python3)
+# `make demo` and `make test` do everything on a fresh machine with Python 3.11, 3.12 or 3.13: the first that works.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c "" 2>/dev/null && break; done; echo $$python)
 VENV := .venv
 BIN := $(VENV)/bin
 export DO_NOT_TRACK := 1

@@ -7,6 +7,9 @@ registry's records do. A flow that is run again goes on where it was.
 import os
 
 from flows.home import check_user_has_home
+from phreg.extras import require
+
+require("A flow", "prefect")
 
 # On a closed network telemetry stalls; it stays off unless the user turns it on.
 os.environ.setdefault("DO_NOT_TRACK", "1")

@@ -51,7 +51,8 @@ def denoise(
     h, w = backbone.grid_of(images)
     if not parts:
         return images.new_zeros(0, backbone.out_dim, h, w, dtype=torch.float32)
-    return torch.cat(parts).transpose(1, 2).unflatten(2, (h, w)).contiguous()
+    features: Tensor = torch.cat(parts).transpose(1, 2).unflatten(2, (h, w))
+    return features.contiguous()
 
 
 def view_features(

@@ -6,6 +6,7 @@ from typing import Any
 
 from phreg.cli.options import add_command
 from phreg.cli.progress import showing
+from phreg.extras import require
 
 
 def add(commands: Any) -> None:
@@ -17,6 +18,7 @@ def add(commands: Any) -> None:
 
 
 def demo(options: argparse.Namespace) -> int:
+    require("phreg demo", "ray", "prefect")
     from phreg.cli.run import run_config
     from phreg.cli.table import run_table
     from phreg.demo import make_demo

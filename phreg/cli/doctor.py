@@ -36,9 +36,13 @@ def doctor(options: argparse.Namespace) -> int:
 
 def _prefect() -> "Finding":
     """Only here: the layers below know nothing of Prefect."""
-    from flows.server import named_server
     from phreg.errors import PhregError
-    from phreg.pipeline.doctor import OK, Finding, failed
+    from phreg.extras import installed
+    from phreg.pipeline.doctor import OK, Finding, failed, not_installed
+
+    if not installed("prefect"):
+        return not_installed("Prefect", "prefect")
+    from flows.server import named_server
 
     try:
         url = named_server()

@@ -7,6 +7,7 @@ from typing import Any
 from phreg.cli.options import add_command, add_config, human_bytes, human_count, print_table
 from phreg.cli.progress import showing
 from phreg.errors import hide_credentials
+from phreg.extras import require
 from phreg.progress import tell
 from phreg.progress_reporter import clock
 
@@ -42,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
     from phreg.config import load_config
 
     load_config(options.config, options.overrides)  # a bad config never starts a run
+    require("phreg run", "ray", "prefect")
     return run_config(options.config, options.overrides)
 
 

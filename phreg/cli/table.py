@@ -6,6 +6,7 @@ from typing import Any
 from phreg.cli.options import add_command, add_config, print_table
 from phreg.cli.progress import showing
 from phreg.errors import hide_credentials
+from phreg.extras import require
 
 EXAMPLE_CONFIG = """\
 phreg table table.yaml
@@ -32,6 +33,7 @@ def table(options: argparse.Namespace) -> int:
     from phreg.table_config import load_table
 
     settings = load_table(options.config, options.overrides)  # a bad config never starts a run
+    require("phreg table", "ray", "prefect")
     return run_table(options.config, options.overrides, settings.run.output)
 
 

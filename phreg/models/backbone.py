@@ -116,8 +116,8 @@ class Backbone(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         tokens = self.embed(images)
-        features = self.features(tokens)
-        return features.transpose(1, 2).unflatten(2, tokens.shape[1:3])
+        features: Tensor = self.features(tokens).transpose(1, 2).unflatten(2, tokens.shape[1:3])
+        return features
 
     def embed(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B h w D"]:
         """Patch tokens before the positional embedding. Raises `ModelError` if the patch does not fit."""

@@ -25,9 +25,7 @@ from phreg.evaluate import (
     held_out,
     look,
 )
-from phreg.execution.remote import run_remote
 from phreg.models import Backbone, load_student, load_teacher
-from phreg.pipeline.places import places_of
 from phreg.pipeline.prepare import Prepared
 from phreg.progress import tell
 from phreg.storage import Folder
@@ -70,6 +68,9 @@ def drawn_figures(report: StudentReport) -> tuple[str, ...]:
 
 def on_cluster(config: RunConfig, function, *arguments):  # type: ignore[no-untyped-def]
     """`function(*arguments)` where a teacher has room."""
+    from phreg.execution.remote import run_remote  # a report of what is measured needs no Ray
+    from phreg.pipeline.places import places_of
+
     generation = config.generation
     return run_remote(
         function,

@@ -12,7 +12,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from phreg.errors import PhregError
-from phreg.execution.cluster import check_address
+from phreg.extras import EXTRAS, installed, to_install
 from phreg.progress import tell
 from phreg.storage import Creation, Folder
 
@@ -43,8 +43,13 @@ def examine(url: str | None = None, ray_address: str | None = None) -> list[Find
 
 def packages() -> Finding:
     """Whether the installed versions are those that this phreg was made for."""
-    needed = [Requirement(line) for line in metadata.requires("phreg") or ()]
-    needed = [each for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
+    lines = [Requirement(line) for line in metadata.requires("phreg") or ()]
+    extras = ["", *(extra for package, extra in EXTRAS.items() if installed(package))]
+    needed = [
+        each
+        for each in lines
+        if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in extras)
+    ]
     wrong = [words for each in needed if (words := _unfit(each))]
     if wrong:
         return Finding(
@@ -94,7 +99,16 @@ def device() -> Finding:
     )  # fmt: skip
 
 
+def not_installed(check: str, package: str) -> Finding:
+    """Of a package that comes with an extra: something to know, and no fault."""
+    return Finding(check, NOTE, "not installed; phreg run, table and demo need it", to_install(package))
+
+
 def ray_cluster(address: str | None) -> Finding:
+    if not installed("ray"):
+        return not_installed("Ray", "ray")
+    from phreg.execution.cluster import check_address
+
     if address in (None, "local"):
         return Finding("Ray", OK, "no cluster is named: a run starts a Ray of its own on this machine")
     assert address is not None

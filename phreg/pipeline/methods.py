@@ -11,7 +11,6 @@ from phreg.distill.result import StudentReport
 from phreg.errors import DataError, PhregError
 from phreg.evaluate import evaluate_model
 from phreg.evaluate.evaluation import model_identity
-from phreg.execution.failures import is_mistake
 from phreg.fingerprint import digest_bytes, digest_json
 from phreg.label_config import Column, LabelledSetConfig, ProbeColumn, SetColumn
 from phreg.models import Backbone, load_student, load_teacher
@@ -122,6 +121,8 @@ def measure(config: RunConfig, prepared: Prepared, method: Method, *, label_free
 
 def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: bool) -> Measured:
     """In a worker."""
+    from phreg.execution.failures import is_mistake
+
     bench = Bench(config, device_of(config))
     backbone = method.load(config).to(bench.device)
     found = Measured({})

@@ -7,7 +7,6 @@ from phreg.distill.job import ShardRef, StudentJob
 from phreg.distill.progress import OnProgress
 from phreg.distill.result import StudentReport
 from phreg.errors import MissingTargetsError
-from phreg.execution.train import distil
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.rates import note_rate
 from phreg.storage import Folder
@@ -33,6 +32,8 @@ def distil_student(
     config: RunConfig, prepared: Prepared, student: StudentConfig, on_progress: OnProgress | None = None
 ) -> StudentReport:
     """Train one student, or go on with it, or reuse it when it is finished."""
+    from phreg.execution.train import distil  # a plan needs the job alone, and no Ray
+
     job = student_job(config, prepared, student)
     report = distil(job, config.output, address=config.ray_address, on_progress=on_progress)
     if not report.reused:

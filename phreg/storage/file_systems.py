@@ -12,6 +12,7 @@ from typing import Any
 import fsspec
 
 from phreg.errors import PermanentStorageError, StorageError
+from phreg.extras import to_install
 from phreg.storage.foreign import check_place, is_one_place
 from phreg.storage.messages import redacted, shown
 from phreg.storage.s3 import PROTOCOLS, leave_retries_to_botocore, s3_options
@@ -59,7 +60,7 @@ def _to_install(error: Exception) -> str:
     """The package that fsspec lacks, where the error names it as it is imported."""
     package = getattr(error.__cause__, "name", None) if isinstance(error, ImportError) else None
     named = package and package in str(error)
-    return f"pip install {package}, on a cluster on its nodes too" if named else ""
+    return f"{to_install(package)}, on a cluster on its nodes too" if package and named else ""
 
 
 def absolute_url(url: str) -> str:
