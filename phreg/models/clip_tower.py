@@ -15,6 +15,7 @@ from phreg.errors import CheckpointError, DownloadError, ModelError
 from phreg.models.checkpoint_parts import image_part
 from phreg.models.clip_details import Statistics, is_openai, statistics_of, wants_quick_gelu
 from phreg.models.clip_directory import ClipDirectory, read_clip_directory
+from phreg.models.head import settle_head
 from phreg.models.hub_config import too_large
 from phreg.models.weight_files import read_state_dict
 from phreg.models.weights import load_weights
@@ -26,19 +27,22 @@ _UNUSUAL = (
 )  # fmt: skip
 
 
-def tower_by_name(name: str, checkpoint: str | None, key: str | None) -> tuple[VisionTransformer, Statistics]:
-    """The image tower of `open_clip/NAME[:TAG]`, given as NAME[:TAG], with mean and std."""
+def tower_by_name(
+    name: str, checkpoint: str | None, key: str | None, head: str | None
+) -> tuple[VisionTransformer, Statistics]:
+    """The image tower of `open_clip/NAME[:TAG]`, given as NAME[:TAG], with mean and std. `head`: what the user
+    says a linear one is."""
     name, tag, config, details = open_clip_model(name, checkpoint)
     _build(f"open_clip/{name}", config, False, device="meta")  # refused, if need be, before a download
     state = downloaded_weights(name, tag) if checkpoint is None else read_state_dict(checkpoint, key)
     quick_gelu = wants_quick_gelu(name, tag, config, details, state)
     vit = _build(f"open_clip/{name}", config, quick_gelu)
-    load_weights(vit, state, checkpoint or f"open_clip/{name}:{tag}")
+    _fill(vit, state, checkpoint or f"open_clip/{name}:{tag}", config["embed_dim"], head)
     return vit, statistics_of(name, tag, details, getattr(vit, "pretrained_cfg", {}))
 
 
 def tower_of_directory(
-    model: str, checkpoint: str | None, key: str | None
+    model: str, checkpoint: str | None, key: str | None, head: str | None
 ) -> tuple[VisionTransformer, Statistics]:
     """The image tower of a CLIP in open_clip's hub layout, in float32, with mean and std."""
     clip = read_clip_directory(model)
@@ -54,7 +58,7 @@ def tower_of_directory(
     if found:
         raise CheckpointError(f"The weights at {source} do not fit the config of {model}", found=found)
     vit = _build(model, clip.config, quick_gelu)
-    load_weights(vit, state, source)
+    _fill(vit, state, source, clip.config["embed_dim"], head)
     return vit, (clip.mean, clip.std)
 
 
@@ -95,6 +99,15 @@ def downloaded(fetch: Callable[[], T], name: str) -> T:
             remedy="check the network, and that HF_HOME (by default ~/.cache/huggingface) can be written, or "
             "give `checkpoint:` with weights on disk or in a bucket",
         ) from error
+
+
+def _fill(
+    vit: VisionTransformer, state: Mapping[str, Any], source: str, width: int, head: str | None
+) -> None:
+    """Load weights. A linear head of the CLIP's own `width` is its projection, one of another a classifier."""
+    load_weights(vit, state, source, head)
+    own = getattr(vit.head, "out_features", width) == width
+    settle_head(vit, head or (None if own else "classifier"), source, sure=True)
 
 
 def _build(name: str, config: dict[str, Any], quick_gelu: bool, device: str = "cpu") -> VisionTransformer:

@@ -22,7 +22,10 @@ from phreg.storage import Folder
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-_WEIGHTS = (WEIGHTS_FILE, f"{WEIGHTS_FILE}{INDEX}", "pytorch_model.bin", f"pytorch_model.bin{INDEX}")
+_WEIGHTS = (
+    *(WEIGHTS_FILE, f"{WEIGHTS_FILE}{INDEX}", "pytorch_model.bin", f"pytorch_model.bin{INDEX}"),
+    *("pytorch_model.pth", "model.pth"),  # as stock timm goes on
+)
 FILES = (CONFIG_FILE, *_WEIGHTS, "model-*.safetensors", "pytorch_model-*.bin")
 """What may be in a folder in timm's hub layout, as glob patterns."""
 

@@ -37,6 +37,7 @@ class _Pretrained(_Part):
     mean: tuple[float, float, float] | None = None
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
     tag: str | None = None
+    num_classes: _Number | None = None
 
 
 class _Own(_Part):
@@ -48,6 +49,7 @@ class HubConfig(_Part):
     """What we take from the file. `pretrained_cfg` is given to timm's model as it is written."""
 
     architecture: str
+    num_classes: _Number | None = None
     model_args: dict[str, _Argument] = Field(default_factory=dict)
     pretrained_cfg: _Pretrained
     phreg: _Own = _Own()
@@ -86,6 +88,9 @@ class HubConfig(_Part):
         arguments: dict[str, Any] = {
             key: value for key, value in self.model_args.items() if key != "dynamic_img_size"
         }
+        classes = self.pretrained_cfg.num_classes if self.num_classes is None else self.num_classes
+        if classes is not None:  # 0: a network without a head, also where its architecture has one
+            arguments.setdefault("num_classes", classes)
         vit: Any = timm.create_model(self.architecture, pretrained=False, **arguments)
         family_of(vit, self.architecture)
         described: Any = vit

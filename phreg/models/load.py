@@ -127,12 +127,11 @@ def _named(name: str, given: Given) -> Loaded:
     if form in ("local-dir", "hf-hub"):
         return _from_directory(rest if form == "local-dir" else _snapshot(rest), given)
     if form == "open_clip":
-        vit, statistics = tower_by_name(rest, given.checkpoint, given.key)
+        vit, statistics = tower_by_name(rest, *given)
     elif is_clip_directory(name):
-        vit, statistics = tower_of_directory(name, given.checkpoint, given.key)
+        vit, statistics = tower_of_directory(name, *given)
     else:
         raise unknown_form(name)
-    settle_head(vit, given.head, name, sure=True)
     return Loaded(vit, statistics)
 
 

@@ -12,7 +12,12 @@ from phreg.models.head import may_project
 from phreg.models.weight_files import check_values
 
 _KERNELS = ("visual.conv1.weight", "visual.trunk.patch_embed.proj.weight", "patch_embed.proj.weight")
-_NOT_OURS = ("decoder_", "dino_head.", "ibot_head.")  # what a network was pretrained with
+_NOT_OURS = (
+    "decoder_",
+    "dino_head.",
+    "ibot_head.",
+    "n_averaged",
+)  # of its training: heads, an average's count
 _POSITIONS = ("visual.positional_embedding", "visual.trunk.pos_embed", "pos_embed")
 
 

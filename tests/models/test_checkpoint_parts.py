@@ -51,6 +51,7 @@ ONE_NETWORK: dict[str, Callable[[Weights], Any]] = {
     "state_dict": lambda w: {"state_dict": w, "best_acc": 0.9},
     "nested thrice": lambda w: {"model": {"state_dict": {"net": w}}},
     "DataParallel": lambda w: under("module.", w),
+    "an average of torch's": lambda w: under("module.", w) | {"n_averaged": torch.tensor(5)},
     "torch.compile": lambda w: under("_orig_mod.", w),
     "compiled and distributed": lambda w: {"model": under("module._orig_mod.", w)},
     "Lightning": lambda w: {

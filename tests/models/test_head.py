@@ -13,7 +13,7 @@ from torch import nn
 from phreg.config import TeacherConfig
 from phreg.errors import CheckpointError, ModelError
 from phreg.models import add_registers, hub_files, load_backbone, load_student, load_teacher
-from tests.helpers import tiny_clip
+from tests.helpers import save_tiny_open_clip, tiny_clip
 
 CLIP = "vit_base_patch16_clip_224"
 
@@ -41,6 +41,7 @@ def hub_directory(
         (CLIP, "", 1000, False, 768),
         (CLIP, "openai", 37, True, 768),  # a user's own fine-tune inherits the tag
         (CLIP, "openai", 37, False, 768),  # and may have no bias, or not be trained yet
+        (CLIP, "openai", 0, False, 768),  # its trunk alone
         ("vit_base_patch16_xp_224", "", 512, False, 768),
         ("vit_base_patch16_xp_224", "untrained", 1000, False, 768),
     ],
@@ -62,6 +63,21 @@ def test_what_cannot_be_told_is_asked(args: dict[str, int], tmp_path: Path) -> N
         load_backbone(model)
     assert load_backbone(model, head="classifier").out_dim == args.get("embed_dim", 768)
     assert load_teacher(TeacherConfig(model=model, head="projection")).out_dim == 512
+
+
+@pytest.mark.parametrize(
+    ("classes", "head", "width"),
+    [(16, None, 16), (1000, None, 32), (9, None, 32), (9, "projection", 9), (16, "classifier", 32)],
+)
+def test_a_fine_tuned_head_in_a_towers_place(
+    classes: int, head: str | None, width: int, tmp_path: Path
+) -> None:
+    """Named by open_clip, the linear head of weights of one's own is its projection only at its width."""
+    model, weights = save_tiny_open_clip(tmp_path / "clip"), str(tmp_path / "weights.safetensors")
+    vit = load_backbone(model).vit
+    vit.reset_classifier(classes)
+    safetensors.torch.save_file(vit.state_dict(), weights)
+    assert load_backbone(model, weights, head=head).out_dim == width
 
 
 def test_a_head_that_is_not_there_is_no_projection(tmp_path: Path) -> None:

@@ -71,11 +71,13 @@ def test_a_shard_that_is_not_there(tmp_path: Path) -> None:
         load_backbone(tiny_dinov2(), index)
 
 
-@pytest.mark.parametrize("kind", ["pytorch_model.bin", "sharded"])
+@pytest.mark.parametrize("kind", ["pytorch_model.bin", "pytorch_model.pth", "model.pth", "sharded"])
 def test_a_hub_directory_without_safetensors(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     vit = timm.create_model("vit_tiny_patch16_224", depth=1, num_classes=0)
     save_for_hf(vit, tmp_path, safe_serialization=kind == "sharded")
+    if kind.endswith(".pth"):
+        (tmp_path / "pytorch_model.bin").rename(tmp_path / kind)
     if kind == "sharded":
         (tmp_path / "model.safetensors").rename(tmp_path / "a.safetensors")
         index = {"weight_map": dict.fromkeys(vit.state_dict(), "a.safetensors")}
