@@ -30,8 +30,10 @@ _UNUSUAL = (
 def tower_by_name(
     name: str, checkpoint: str | None, key: str | None, head: str | None
 ) -> tuple[VisionTransformer, Statistics]:
-    """The image tower of `open_clip/NAME[:TAG]`, given as NAME[:TAG], with mean and std. `head`: what the user
-    says a linear one is."""
+    """The image tower of `open_clip/NAME[:TAG]`, given as NAME[:TAG], with mean and std.
+
+    `head`: what the user says a linear one is.
+    """
     name, tag, config, details = open_clip_model(name, checkpoint)
     _build(f"open_clip/{name}", config, False, device="meta")  # refused, if need be, before a download
     state = downloaded_weights(name, tag) if checkpoint is None else read_state_dict(checkpoint, key)
@@ -104,7 +106,7 @@ def downloaded(fetch: Callable[[], T], name: str) -> T:
 def _fill(
     vit: VisionTransformer, state: Mapping[str, Any], source: str, width: int, head: str | None
 ) -> None:
-    """Load weights. A linear head of the CLIP's own `width` is its projection, one of another a classifier."""
+    """Load weights. A linear head of the CLIP's own `width` is its projection, another a classifier."""
     load_weights(vit, state, source, head)
     own = getattr(vit.head, "out_features", width) == width
     settle_head(vit, head or (None if own else "classifier"), source, sure=True)

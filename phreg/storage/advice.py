@@ -3,7 +3,7 @@
 import errno
 from typing import NamedTuple
 
-from phreg.storage.answer import http_status, is_kind, region, store_code
+from phreg.storage.answer import http_status, is_kind, refuses, region, store_code
 
 
 class Advice(NamedTuple):
@@ -24,7 +24,6 @@ _RENEW = (
     f"profile that gives them, {AGAIN}; what is committed is kept"
 )
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired", "InvalidToken")
-_TRY_LATER = (408, 409, 412, 423, 425, 429)
 
 _CHECKSUMS = (
     "the server does not know the checksums that botocore sends: set AWS_REQUEST_CHECKSUM_CALCULATION and "
@@ -207,13 +206,11 @@ def _denied(url: str) -> Advice:
 
 def _by_status(error: Exception) -> Advice | None:
     """By HTTP a refusal (4xx) is the client's to mend; of the server's own failures some are for good."""
-    status = http_status(error) or 0
-    refused = 400 <= status < 500 and status not in _TRY_LATER
-    if refused or status in (501, 505):
+    if refuses(error):
         return Advice(
             "the store refuses this, and will again: mend what its answer names (settings, path or store)"
         )
-    return Advice(_QUOTA) if status == 507 else None
+    return Advice(_QUOTA) if http_status(error) == 507 else None
 
 
 def is_path(url: str) -> bool:

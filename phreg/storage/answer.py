@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+_TRY_LATER = (408, 409, 412, 423, 425, 429)
+
 
 def store_code(error: BaseException) -> str:
     """The error code that an S3 server gave (s3fs keeps its answer as the cause), or nothing."""
@@ -16,6 +18,13 @@ def http_status(error: BaseException) -> int | None:
     for name in ("status", "status_code", "code"):
         status = status or getattr(error, name, None)
     return status if isinstance(status, int) else None
+
+
+def refuses(error: BaseException) -> bool:
+    """Whether it says no, and not only for now."""
+    status = http_status(error) or 0
+    later = status in _TRY_LATER or store_code(error) == "RequestTimeout"  # a 400
+    return not later and (400 <= status < 500 or status in (501, 505))
 
 
 def region(error: BaseException) -> str | None:

@@ -18,7 +18,7 @@ from typing import Any
 from fsspec.asyn import AsyncFileSystem
 from fsspec.spec import AbstractFileSystem
 
-from phreg.storage.answer import store_code
+from phreg.storage.answer import http_status, refuses, store_code
 from phreg.storage.file_systems import guard, is_local
 from phreg.storage.local import TEMPORARY_PREFIX
 from phreg.storage.messages import shown
@@ -27,8 +27,7 @@ MARKER = f"{TEMPORARY_PREFIX}create"  # listings leave it out
 ATTEMPTS = 6  # a store may answer 409, "try again", while another writer's put is under way
 SENT_IN_PARTS = 100 * 2**20  # bytes; the condition is then on the upload's end, which some servers forget
 _CONTENT = b"phreg creates this again and again, to see that the store keeps it. It may be removed.\n"
-_REFUSED = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
-_UNKNOWN = ("NotImplemented", "501", "InvalidArgument", "InvalidRequest", "MethodNotAllowed", "405", "400")
+_REFUSED = {409, 412, "ConditionalRequestConflict", "PreconditionFailed"}
 
 logger = logging.getLogger(__name__)
 
@@ -92,14 +91,14 @@ def _ask(fs: Any, path: str) -> Creation:
             if _put_if_absent(fs, path, _CONTENT):
                 return Creation.REPLACED if _put_if_absent(fs, path, _CONTENT) else Creation.EXCLUSIVE
         except Exception as error:
-            if not _is_unknown(error):
+            if not isinstance(error, NotImplementedError | TypeError) and not refuses(error):
                 raise
-            fs.pipe_file(path, _CONTENT)  # if it was not the condition that the store refused, this says so
-            return Creation.UNKNOWN
+            break
         if _is_there(fs, path):
             return Creation.EXCLUSIVE
         time.sleep(0.02 * 2**attempt)
-    return Creation.UNKNOWN  # refuses what is not there, too
+    fs.pipe_file(path, _CONTENT)  # if it was not the condition that the store refused, this says so
+    return Creation.UNKNOWN
 
 
 def _put_if_absent(fs: Any, path: str, data: bytes) -> bool:
@@ -107,14 +106,10 @@ def _put_if_absent(fs: Any, path: str, data: bytes) -> bool:
         with guard(fs):
             fs.pipe_file(path, data, mode="create")
     except Exception as error:
-        if isinstance(error, FileExistsError) or store_code(error) in _REFUSED:
+        if isinstance(error, FileExistsError) or _REFUSED & {http_status(error), store_code(error)}:
             return False
         raise
     return True
-
-
-def _is_unknown(error: Exception) -> bool:
-    return isinstance(error, NotImplementedError | TypeError) or store_code(error) in _UNKNOWN
 
 
 def _is_there(fs: Any, path: str) -> bool:

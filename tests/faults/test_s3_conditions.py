@@ -27,24 +27,29 @@ from tests.small_run import make_config
 
 CONDITION = "If-None-Match"
 Program = Callable[[S3Proxy], object]
+REFUSALS = [
+    *[(501, "NotImplemented"), (501, "XNotImplemented"), (400, "InvalidArgument"), (400, "InvalidHeader")],
+    *[
+        (403, "AccessDenied"),
+        (403, "SignatureDoesNotMatch"),
+        (405, "MethodNotAllowed"),
+        (422, "Unprocessable"),
+    ],
+    *[(409, "OperationAborted"), (412, "PreconditionFailed")],  # also to what is not there
+]
+
+
+def refusing(status: int, code: str) -> Program:
+    return lambda proxy: proxy.fault(only_if(CONDITION, answer(status, code)), "PUT", "", None)
+
+
 LACKING: dict[str, tuple[Program, Creation]] = {
-    "ignored": (lambda p: p.fault(without(CONDITION), "PUT", "", None), Creation.REPLACED),
-    "501": (
-        lambda p: p.fault(only_if(CONDITION, answer(501, "NotImplemented")), "PUT", "", None),
-        Creation.UNKNOWN,
-    ),
-    "400": (
-        lambda p: p.fault(only_if(CONDITION, answer(400, "InvalidArgument")), "PUT", "", None),
-        Creation.UNKNOWN,
-    ),
-    "412 to what is not there": (
-        lambda p: p.fault(only_if(CONDITION, answer(412, "PreconditionFailed")), "PUT", "", None),
-        Creation.UNKNOWN,
-    ),
+    "ignored": (lambda proxy: proxy.fault(without(CONDITION), "PUT", "", None), Creation.REPLACED),
+    **{f"{status} {code}": (refusing(status, code), Creation.UNKNOWN) for status, code in REFUSALS},
 }
 
 
-@pytest.fixture(params=["ignored", "501"])
+@pytest.fixture(params=["ignored", "501 NotImplemented"])
 def lacking(request: pytest.FixtureRequest, proxied_folder: Folder, s3_proxy: S3Proxy) -> Folder:
     """A folder in a store that lacks conditional create."""
     LACKING[request.param][0](s3_proxy)
