@@ -55,11 +55,13 @@ def progress_actor() -> Any:
     The handle it was made by is kept as long as the connection: Ray ends an actor once that one is gone,
     whoever else has found it by a name or was passed it.
     """
-    connection = ray.get_runtime_context().get_worker_id()
+    context = ray.get_runtime_context()
+    # A driver's id follows from its job's number: the next local Ray would give the same.
+    connection = f"{context.get_worker_id()} {context.get_node_id()}"
     with _LOCK:
         if connection not in _HELD:
             _HELD.clear()
-            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+            here = NodeAffinitySchedulingStrategy(context.get_node_id(), soft=False)
             options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 0}
             _HELD[connection] = (
                 ray.remote(_actor_class()).options(scheduling_strategy=here, **options).remote()

@@ -106,3 +106,20 @@ def test_of_a_traceback_that_ray_quotes_the_last_line_is_told() -> None:
         == "Failed to start GCS. Last error: RpcError: timed out"
     )
     assert _without_traceback("no room\nleft") == "no room left"
+
+
+@pytest.mark.slow
+def test_the_next_local_ray_has_a_progress_actor_of_its_own() -> None:
+    """In a process of its own: Ray ends the one that uses the handle of an actor of an earlier Ray."""
+    code = (
+        "from phreg.execution.cluster import connect\n"
+        "from phreg.execution.progress_actor import ProgressChannel\n"
+        "from phreg.progress import Progress\n"
+        "for number in (1, 2):\n"
+        "    with connect('local'):\n"
+        "        channel = ProgressChannel()\n"
+        "        channel.sender(Progress('counting', number, 2, final=True))\n"
+        "        print(channel.last().done, flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "1\n2\n", done.stderr
