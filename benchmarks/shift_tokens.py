@@ -14,6 +14,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from phreg.denoising import denoise, placement_indices
+from phreg.device import device_here
 from phreg.models import Backbone
 from phreg.views import Views
 
@@ -50,7 +51,7 @@ def main() -> None:
     ):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_here()
     torch.manual_seed(0)
     vit = VisionTransformer(
         img_size=options.image_size, patch_size=16, embed_dim=options.embed_dim, depth=options.depth,

@@ -29,6 +29,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from phreg.denoising import denoise
+from phreg.device import device_here
 from phreg.models import Backbone, load_backbone
 from phreg.scores import ConfusionMatrix
 from phreg.seeding import derive_rng
@@ -86,7 +87,7 @@ class _Training:
 
     def __init__(self, options: argparse.Namespace, output: Path) -> None:
         self.options, self.output = options, output
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = device_here()
         self.model = CLIP(**json.loads(json.dumps(MODEL))).to(self.device)
         self.tokenizer = open_clip.get_tokenizer(
             "ViT-B-32", context_length=MODEL["text_cfg"]["context_length"]

@@ -20,8 +20,8 @@ from phreg.config import RunConfig, StudentConfig, load_config
 from phreg.distill.result import StudentReport
 from phreg.errors import GenerationError, PhregError, TrainingError
 from phreg.execution.cluster import connect
-from phreg.execution.room import unused_gpus
 from phreg.execution.targets import TargetsReport
+from phreg.pipeline.device import on_its_device
 from phreg.pipeline.methods import Labelled, Method, baselines, read_as_students, student_method
 from phreg.pipeline.places import check_nodes
 from phreg.pipeline.prepare import Prepared
@@ -38,9 +38,7 @@ shorten_errors()
 @ends_when_cancelled
 def run(config: str, overrides: Overrides | None = None) -> RunReport:
     """Images to registered students."""
-    settings = load_config(config, overrides or [])
-    tag_run(settings.name)
-    prepared = tasks.prepare_run(settings, registers=True)
+    settings, prepared = _prepare(config, overrides, registers=True)
     with at_work(settings, prepared):
         made = make_all_targets(settings, prepared)
         finished, failures = distil_all(settings, prepared)
@@ -56,9 +54,7 @@ def run(config: str, overrides: Overrides | None = None) -> RunReport:
 @ends_when_cancelled
 def targets(config: str, overrides: Overrides | None = None) -> dict[str, TargetsReport]:
     """Only the targets: fills the cache that students are distilled from."""
-    settings = load_config(config, overrides or [])
-    tag_run(settings.name)
-    prepared = tasks.prepare_run(settings)
+    settings, prepared = _prepare(config, overrides)
     with at_work(settings, prepared):
         return make_all_targets(settings, prepared)
 
@@ -67,9 +63,7 @@ def targets(config: str, overrides: Overrides | None = None) -> dict[str, Target
 @ends_when_cancelled
 def distil(config: str, overrides: Overrides | None = None) -> list[StudentReport]:
     """Only the students, from targets that are in the cache."""
-    settings = load_config(config, overrides or [])
-    tag_run(settings.name)
-    prepared = tasks.prepare_run(settings)
+    settings, prepared = _prepare(config, overrides)
     with at_work(settings, prepared):
         finished, failures = distil_all(settings, prepared)
     _raise_failures(failures)
@@ -80,15 +74,27 @@ def distil(config: str, overrides: Overrides | None = None) -> list[StudentRepor
 @ends_when_cancelled
 def evaluate(config: str, overrides: Overrides | None = None) -> RunReport:
     """Measure, register and judge students that are finished; one that is not is trained first."""
-    settings = load_config(config, overrides or [])
-    tag_run(settings.name)
-    prepared = tasks.prepare_run(settings, registers=True)
+    settings, prepared = _prepare(config, overrides, registers=True)
     with at_work(settings, prepared):
         finished, failures = distil_all(settings, prepared)
         report = _register(settings, prepared, {}, finished, failures)
     artifacts.publish(report)
     _raise_failures(failures)
     return report
+
+
+def _prepare(config: str, overrides: Overrides | None, registers: bool = False) -> tuple[RunConfig, Prepared]:
+    settings = load_config(config, overrides or [])
+    tag_run(settings.name)
+    settings = on_device(settings)
+    return settings, tasks.prepare_run(settings, registers)
+
+
+def on_device(config: RunConfig) -> RunConfig:
+    """The config for the device that the run will use, which is logged."""
+    config, choice = on_its_device(config)
+    get_run_logger().info("device: %s", choice)
+    return config
 
 
 @contextmanager
@@ -103,8 +109,6 @@ def at_work(config: RunConfig, prepared: Prepared) -> Iterator[None]:
             around.enter_context(connect(config.ray_address))
             check_nodes(config, prepared)
         around.enter_context(under_way())
-        for words in unused_gpus(config):
-            get_run_logger().warning(words)
         yield
 
 

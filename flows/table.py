@@ -6,7 +6,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from flows import tasks
 from flows.artifacts import artifact_key
 from flows.cancelling import ends_when_cancelled
-from flows.run import at_work, distil_all, make_all_targets
+from flows.run import at_work, distil_all, make_all_targets, on_device
 from flows.run_names import table_name, tag_run
 from phreg.config import RunConfig
 from phreg.errors import GenerationError, PhregError, hide_credentials
@@ -24,6 +24,7 @@ def table(config: str, overrides: list[str] | None = None) -> Table:
     """A table as its config describes it. What is cached, trained or measured already is used again."""
     settings = load_table(config, overrides or [])
     tag_run(settings.name, settings.run.name)
+    settings = settings.model_copy(update={"run": on_device(settings.run)})
     prepared = {seed: tasks.prepare_run(settings.seeded(seed)) for seed in settings.seeds}
     first = prepared[settings.seeds[0]]
     check_columns(settings, first)

@@ -15,7 +15,7 @@ from phreg.config_file import checked, read_mapping
 from phreg.errors import ConfigError, hide_credentials
 from phreg.gate_config import GateConfig, GateRule, check_rules
 from phreg.label_config import AnySet, LabelsConfig, SetColumn, is_embedding_file
-from phreg.section import Address, Fraction, Name, Pattern, Place, Section, model_folder
+from phreg.section import Address, Device, DeviceName, Fraction, Name, Pattern, Place, Section, model_folder
 from phreg.stage_config import (
     EvaluationConfig,
     GenerationConfig,
@@ -82,6 +82,9 @@ class RunConfig(Section):
         "shards were done; 0: not one, otherwise one is always allowed",
     )
     seed: int = Field(0, description="of crops and views")
+    device: DeviceName = Field(
+        "auto", description="`cpu`, `cuda`, or `auto`: a GPU if the machine or the Ray cluster has one"
+    )
     ray_address: Address | None = Field(
         None, description="a Ray cluster; default: RAY_ADDRESS, else a local one"
     )
@@ -127,11 +130,41 @@ class RunConfig(Section):
                     f"but the config has {sorted(self.targets)}"
                 )
         check_rules(self.gate, [s.name for s in self.labels.sets], [p.name for p in self.labels.probes])
+        for option, gpus in self._gpus.items():
+            if gpus is not None and self.device == ("cpu" if gpus else "cuda"):
+                raise ValueError(
+                    f"device is {self.device!r}, but {option} is {gpus:g}; leave one of the two out"
+                )
         if self.evaluation.targets is not None and self.evaluation.targets not in self.targets:
             raise ValueError(
                 f"evaluation.targets is {self.evaluation.targets!r}, not one of {sorted(self.targets)}"
             )
         return self
+
+    @property
+    def _gpus(self) -> dict[str, float | None]:
+        return {
+            "generation.gpus_per_actor": self.generation.gpus_per_actor,
+            "training.gpus_per_worker": self.training.gpus_per_worker,
+        }
+
+    @property
+    def wanted_device(self) -> Device:
+        """`device`, where numbers of GPUs do not say it already."""
+        asked = self._gpus.values()
+        if any(asked):
+            return "cuda"
+        return "cpu" if None not in asked else self.device
+
+    def on(self, device: str) -> Self:
+        """The config for a run on `cpu` or `cuda`: with a number of GPUs for each actor and worker."""
+        one = 1.0 if device == "cuda" else 0.0
+        generation, training = self.generation, self.training
+        if generation.gpus_per_actor is None:
+            generation = generation.model_copy(update={"gpus_per_actor": one})
+        if training.gpus_per_worker is None:
+            training = training.model_copy(update={"gpus_per_worker": one})
+        return self.model_copy(update={"generation": generation, "training": training})
 
     @property
     def cache_url(self) -> str:

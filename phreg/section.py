@@ -1,16 +1,18 @@
 """The base of all config sections, and the types their fields share."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from phreg.errors import hide_credentials
 from phreg.storage.foreign import check_pattern, check_place
 
 ReadOut = Literal["standard", "value", "csa", "naclip", "qq"]
 Head = Literal["projection", "classifier"]
 Resize = Literal["paper", "timm", "dinov2"]
+Device = Literal["auto", "cpu", "cuda"]
 
 
 def _plain(name: str) -> str:
@@ -41,12 +43,23 @@ def _one_pattern(pattern: str) -> str:
     return pattern
 
 
+def known_device(device: Any) -> Any:
+    """For a config's field and a command's option."""
+    if isinstance(device, str) and device not in get_args(Device):
+        raise ValueError(
+            f"expected `auto`, `cpu` or `cuda`, found {hide_credentials(device)[:100]!r}: `cuda` is any GPU "
+            "of NVIDIA or AMD, `auto` one if there is one; CUDA_VISIBLE_DEVICES says which"
+        )
+    return device
+
+
 def model_folder(model: str) -> str | None:
     """The path of a model that is a folder; None for one that has a name."""
     form, colon, path = model.partition(":")
     return path if colon and form in ("local-dir", "open_clip-dir") else None
 
 
+DeviceName = Annotated[Device, BeforeValidator(known_device)]
 Name = Annotated[str, AfterValidator(_plain)]
 Address = Annotated[
     str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")

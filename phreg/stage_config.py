@@ -122,7 +122,9 @@ class GenerationConfig(Section):
 
     min_actors: PositiveInt = Field(1, description="actors without which the run does not go on")
     max_actors: PositiveInt = Field(1, description="actors the run grows to as the cluster allows")
-    gpus_per_actor: Gpus = Field(0, description="up to 1; 0 runs the teacher on CPU")
+    gpus_per_actor: Gpus | None = Field(
+        None, description="up to 1; 0 runs the teacher on CPU; default: one where the run's device is a GPU"
+    )
     cpus_per_actor: PositiveFloat = Field(1, description="CPUs that Ray keeps free for each actor")
     images_per_forward: PositiveInt = Field(
         8, description="crops (with all views) per forward pass; CPU: always 1"
@@ -139,12 +141,17 @@ class GenerationConfig(Section):
             raise ValueError(f"max_actors ({self.max_actors}) is below min_actors ({self.min_actors})")
         return self
 
+    @property
+    def gpus(self) -> float:
+        """Of each actor; none while that is left to the device."""
+        return self.gpus_per_actor or 0
+
 
 class TrainingConfig(Section):
     """How Ray Train runs a student. Of it, `workers` and `shuffle_shards` change the loss curve."""
 
     workers: PositiveInt = Field(1, description="data-parallel workers")
-    gpus_per_worker: Gpus = Field(0, description="up to 1; 0 trains on CPU")
+    gpus_per_worker: Gpus | None = Field(None, description="likewise, for training")
     cpus_per_worker: PositiveFloat = Field(1, description="CPUs that Ray keeps free for each worker")
     shuffle_shards: PositiveInt = Field(
         4,
@@ -162,6 +169,11 @@ class TrainingConfig(Section):
         ge=0,
         description="steps without a finite loss that are left out; one more ends the training",
     )
+
+    @property
+    def gpus(self) -> float:
+        """Of each worker; none while that is left to the device."""
+        return self.gpus_per_worker or 0
 
 
 class EvaluationConfig(Section):

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from phreg.cli.options import add_command, duration, human_bytes, non_negative, print_table
+from phreg.cli.options import add_command, add_device, duration, human_bytes, non_negative, print_table
 from phreg.cli.progress import showing
 from phreg.cli.tables import plain
 from phreg.errors import MissingTargetsError, hide_credentials
@@ -35,6 +35,7 @@ def add(commands: Any) -> None:
         "--samples", type=non_negative, default=0, help="random targets to recompute; needs --config"
     )
     parser.add_argument("--seed", type=int, default=0, help="which random targets")
+    add_device(parser, default=None)
     parser.add_argument(
         "--heal", action="store_true", help="remove the records of damaged shards: the next run remakes them"
     )
@@ -139,7 +140,7 @@ def verify(options: argparse.Namespace) -> int:
             sound = False
             continue
         with showing(f"verifying {store.digest[:12]}"):
-            report = verify_store(store, options.config, options.samples, options.seed)
+            report = verify_store(store, options.config, options.samples, options.seed, options.device)
         _print_report(store.digest, report)
         for shard, attempt in sorted(report.damaged.items()) if options.heal else ():
             removed = store.discard_damaged(shard, attempt)

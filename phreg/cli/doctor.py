@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from phreg.cli.options import add_command
+from phreg.cli.options import add_command, add_device
 from phreg.cli.progress import showing
 from phreg.cli.tables import plain
 
@@ -20,13 +20,14 @@ def add(commands: Any) -> None:
         "url", metavar="URL", nargs="?", help="folder for runs: written to, read from and left as it was"
     )
     parser.add_argument("--ray-address", metavar="ADDRESS", help="of the cluster; default: RAY_ADDRESS")
+    add_device(parser)
 
 
 def doctor(options: argparse.Namespace) -> int:
     with showing("phreg doctor"):
         from phreg.pipeline.doctor import WRONG, examine
 
-        findings = [*examine(options.url, options.ray_address), _prefect()]
+        findings = [*examine(options.url, options.ray_address, options.device), _prefect()]
     for finding in findings:
         print(f"{finding.state:5}  {finding.check:11}  {plain(finding.found)}")
         if finding.remedy:

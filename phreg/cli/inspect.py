@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phreg.cli.fail_rules import FailRule, fail_rule
-from phreg.cli.options import add_command, pixels, positive, print_table
+from phreg.cli.options import add_command, add_device, pixels, positive, print_table
 from phreg.cli.progress import showing
 from phreg.cli.tables import plain
 from phreg.progress import tell
@@ -47,6 +47,7 @@ def add(commands: Any) -> None:
         "--read-out", default="standard", help="standard, value, csa, naclip or qq (standard)"
     )
     parser.add_argument("--views", type=positive, default=10, help="views of the denoised reference (10)")
+    add_device(parser)
     parser.add_argument(
         "--figure", type=_png, default="inspection.png", help="PNG file of the figure (inspection.png)"
     )
@@ -74,14 +75,13 @@ def _png(path: str) -> str:
 
 
 def inspect(options: argparse.Namespace) -> int:
-    import torch
-
     from phreg.data import expand_images
+    from phreg.device import device_here
     from phreg.evaluate import inspect_model
     from phreg.models import load_backbone
 
     figure, images = Path(options.figure), expand_images(options.images)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_here(options.device)
     with showing("inspecting"):
         backbone = load_backbone(
             options.model,

@@ -37,6 +37,24 @@ def add_config(parser: argparse.ArgumentParser, of: str = "run") -> None:
     )
 
 
+def add_device(parser: argparse.ArgumentParser, default: str | None = "auto") -> None:
+    parser.add_argument(
+        "--device",
+        type=_device,
+        default=default,
+        help=f"auto (a GPU if there is one), cpu or cuda ({default or 'as the config says'})",
+    )
+
+
+def _device(text: str) -> str:
+    from phreg.section import known_device
+
+    try:
+        return str(known_device(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def positive(text: str) -> int:
     """An argument that is a whole number of at least 1."""
     value = int(text)

@@ -91,9 +91,11 @@ def plan(options: argparse.Namespace) -> int:
     from phreg.config import load_config
 
     config = load_config(options.config, options.overrides)  # its mistakes are told at once, without torch
+    from phreg.pipeline.device import planned_device
     from phreg.pipeline.plan import make_plan
 
     with showing("planning"):
+        config, device = planned_device(config)
         plan = make_plan(config, partial(tell, "counting", things="shards"))
     rows = [
         {
@@ -109,6 +111,7 @@ def plan(options: argparse.Namespace) -> int:
         }
         for t in plan.targets
     ]
+    print(f"device: {device}\n")
     print_table(rows, "no targets")
     print()
     students = [

@@ -1,5 +1,6 @@
 """The connection to Ray: a cluster's address, or a local Ray for the time of a run."""
 
+import json
 import logging
 import os
 import signal
@@ -15,7 +16,9 @@ from ray._private import ray_constants
 from ray._private.services import canonicalize_bootstrap_address
 from ray.exceptions import AuthenticationError
 
+from phreg.device import Gpus, gpus_here
 from phreg.errors import ClusterError, ConfigError
+from phreg.execution import probe
 from phreg.execution.authentication import refused, token_for
 from phreg.execution.ray_folder import ray_folder
 from phreg.progress import tell
@@ -28,25 +31,6 @@ OBJECT_STORE_BYTES = 256 * 2**20  # reports and configs pass through it, tensors
 # Under `uv run` Ray would pack the working directory, whatever is in it, and have each worker install all
 # anew. Our nodes have phreg already.
 UV = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
-
-REFUSED = 77  # exit code of the probe
-
-# A wrong address makes `ray.init` wait for minutes and then end the process; a child can be given up on. It
-# sends the token that `ray.init` would. Arguments: the address as given, and its HOST:PORT.
-_PROBE = f"""
-import sys
-from ray._private.authentication import authentication_token_setup as authentication
-from ray._raylet import GcsClient
-from ray.exceptions import AuthenticationError
-address, place = sys.argv[1:]
-try:
-    if address == "auto":
-        authentication.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-    authentication.ensure_token_if_auth_enabled(create_token_if_missing=False)
-    GcsClient(address=place).cluster_id
-except AuthenticationError:
-    sys.exit({REFUSED})
-"""
 
 
 @contextmanager
@@ -103,6 +87,7 @@ def _start_local() -> None:
     try:
         ray.init(
             address="local",
+            num_gpus=int(gpus_here().count),  # those that torch can use; Ray would count others, too
             include_dashboard=False,
             log_to_driver=False,  # the driver's own loop reports; workers' output is in Ray's log files
             logging_level=logging.ERROR,
@@ -139,8 +124,8 @@ def _join(address: str) -> None:
         raise _unreachable(address, "; ".join(str(cause).strip()[:300] for cause in causes)) from error
 
 
-def check_address(address: str) -> None:
-    """Raise `ConfigError` within seconds unless a Ray cluster answers there."""
+def check_address(address: str) -> Gpus:
+    """The GPUs of the Ray cluster there. Raises `ConfigError` within seconds if none answers."""
     if "://" in address:
         raise ConfigError(
             f"{address} is a Ray Client address",
@@ -154,8 +139,8 @@ def check_address(address: str) -> None:
     except (OSError, ValueError, OverflowError) as error:
         raise _unreachable(address, f"{type(error).__name__}: {error}") from None
     try:
-        probe = subprocess.run(  # noqa: S603 (our own interpreter and source)
-            [sys.executable, "-c", _PROBE, address, place],
+        asked = subprocess.run(  # noqa: S603 (our own interpreter and source)
+            [sys.executable, "-m", probe.__name__, address, place],
             capture_output=True,
             text=True,
             timeout=PROBE_TIMEOUT_S,
@@ -163,11 +148,12 @@ def check_address(address: str) -> None:
     except subprocess.TimeoutExpired:
         found = f"something that did not answer as Ray does within {PROBE_TIMEOUT_S:g} s"
         raise _unreachable(address, found) from None
-    if probe.returncode == REFUSED:
+    if asked.returncode == probe.REFUSED:
         raise refused(address)
-    if probe.returncode:
-        lines = probe.stderr.strip().splitlines() or [f"exit code {probe.returncode}"]
+    if asked.returncode:
+        lines = asked.stderr.strip().splitlines() or [f"exit code {asked.returncode}"]
         raise _unreachable(address, lines[-1][:300])
+    return Gpus(**json.loads(asked.stdout.splitlines()[-1]))
 
 
 def _resolve(address: str) -> str:

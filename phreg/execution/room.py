@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import ray
 from ray._private.worker import global_worker
 
-from phreg.config import RunConfig
 from phreg.errors import ConfigError
 
 EVERY_S = 5.0  # between two looks at the nodes
@@ -65,20 +64,6 @@ class Room:
 def may_grow() -> bool:
     """Whether nodes may join: not where this process started Ray for itself."""
     return global_worker.node is None or not global_worker.node.head
-
-
-def unused_gpus(config: RunConfig) -> list[str]:
-    """What a run leaves to its CPUs although the cluster has GPUs, and how to change that."""
-    gpus = ray.cluster_resources().get("GPU", 0)
-    asked = {
-        "targets and measures": ("generation.gpus_per_actor", config.generation.gpus_per_actor),
-        "students": ("training.gpus_per_worker", config.training.gpus_per_worker),
-    }
-    return [
-        f"the cluster has {gpus:g} GPUs, but {what} are made on CPUs: set {option} to 1 to use them"
-        for what, (option, each) in asked.items()
-        if gpus and not each
-    ]
 
 
 def resource_words(resources: Mapping[str, float]) -> str:

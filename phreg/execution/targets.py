@@ -76,7 +76,7 @@ class TargetActor:
         self._generator = TargetGenerator(
             lambda: load_teacher(teacher),
             store,
-            device="cuda" if generation.gpus_per_actor else "cpu",
+            device="cuda" if generation.gpus else "cpu",
             images_per_forward=generation.images_per_forward,
             decode_threads=threads,
         )
@@ -161,7 +161,7 @@ def _actor_maker(
     remote: Any = ray.remote(TargetActor)
     actor = remote.options(
         num_cpus=generation.cpus_per_actor,
-        num_gpus=generation.gpus_per_actor,
+        num_gpus=generation.gpus,
         max_concurrency=in_flight(generation) + 1,  # the one for `progress`
         max_restarts=0,  # the pool replaces actors itself
     )
@@ -200,9 +200,9 @@ def _room(generation: GenerationConfig, shards: int) -> Room:
 
 
 def actor_resources(generation: GenerationConfig) -> dict[str, float]:
-    return {"CPU": generation.cpus_per_actor, "GPU": generation.gpus_per_actor}
+    return {"CPU": generation.cpus_per_actor, "GPU": generation.gpus}
 
 
 def in_flight(generation: GenerationConfig) -> int:
     """Two on a GPU: it computes one shard while the other is read or written. On CPUs they would compete."""
-    return 2 if generation.gpus_per_actor else 1
+    return 2 if generation.gpus else 1

@@ -140,13 +140,13 @@ def _trainer(
 
     training = job.training
     # NCCL wants a device for each rank; two workers on one GPU talk over gloo.
-    backend = "nccl" if training.gpus_per_worker >= 1 else "gloo"
+    backend = "nccl" if training.gpus >= 1 else "gloo"
     return _Trainer(
         work,
         torch_config=alone() if training.workers == 1 else together(backend),
         scaling_config=ScalingConfig(
             num_workers=training.workers,
-            use_gpu=training.gpus_per_worker > 0,
+            use_gpu=training.gpus > 0,
             resources_per_worker=worker_resources(job.training),
         ),
         run_config=RunConfig(
@@ -229,7 +229,7 @@ def _places(job: StudentJob, output: Folder) -> Places:
 
 
 def worker_resources(training: TrainingConfig) -> dict[str, float]:
-    gpus = {"GPU": training.gpus_per_worker} if training.gpus_per_worker else {}
+    gpus = {"GPU": training.gpus} if training.gpus else {}
     return {"CPU": training.cpus_per_worker} | gpus
 
 

@@ -119,10 +119,11 @@ class Claim:
 
 @contextmanager
 def naming_the_node() -> Iterator[None]:
-    """In a process on a node: what a store refuses is told with the node, whose credentials may be others."""
+    """In a process on a node: what a store refuses is told with the node, whose credentials may be others;
+    and so is what the node lacks."""
     try:
         yield
-    except StorageError as error:
+    except (StorageError, ConfigError) as error:
         found = f"{error.found} (on the node {socket.gethostname()})".strip()
         raise type(error)(error.problem, error.expected, found, error.remedy) from error
 

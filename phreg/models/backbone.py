@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from phreg.device import device_here
 from phreg.errors import ModelError
 from phreg.fingerprint import digest_weights
 from phreg.models.architecture import base_architecture, vit_arguments
@@ -68,7 +69,12 @@ class Backbone(nn.Module):
         self._source_digest = source_digest
 
     def on(self: Own, device: torch.device | str) -> Own:
-        """Itself, moved to where it computes from now on; float32 is kept exact there."""
+        """Itself, moved to where it computes from now on; float32 is kept exact there.
+
+        Raises `ConfigError` for a GPU that torch cannot use here.
+        """
+        if torch.device(device).type == "cuda":
+            device_here("cuda")
         keep_float32(device)
         return self.to(device)
 

@@ -76,7 +76,7 @@ def on_cluster(config: RunConfig, function, *arguments):  # type: ignore[no-unty
         function,
         *arguments,
         num_cpus=generation.cpus_per_actor,
-        num_gpus=generation.gpus_per_actor,
+        num_gpus=generation.gpus,
         start_timeout_s=generation.start_timeout_s,
         places=places_of(config),
     )
@@ -84,7 +84,7 @@ def on_cluster(config: RunConfig, function, *arguments):  # type: ignore[no-unty
 
 def device_of(config: RunConfig) -> str:
     """Of what runs `on_cluster`. Ray shows a task all GPUs of its node, also if it asked for none."""
-    return "cuda" if config.generation.gpus_per_actor else "cpu"
+    return "cuda" if config.generation.gpus else "cpu"
 
 
 def reference_store(config: RunConfig, prepared: Prepared) -> TargetStore:

@@ -7,13 +7,14 @@ import secrets
 import time
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from phreg.device import choose, gpus_here
 from phreg.errors import PhregError
 from phreg.extras import EXTRAS, installed, to_install
 from phreg.progress import tell
+from phreg.section import Device
 from phreg.storage import Creation, Folder
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
@@ -30,12 +31,15 @@ class Finding:
     remedy: str = ""
 
 
-def examine(url: str | None = None, ray_address: str | None = None) -> list[Finding]:
-    """All there is to find. `url`: a folder for runs; what is written there is removed again."""
+def examine(url: str | None = None, ray_address: str | None = None, wanted: Device = "auto") -> list[Finding]:
+    """All there is to find. `url`: a folder for runs; what is written there is removed again.
+
+    `wanted`: the device that this machine should have."""
     findings = []
-    for check in (packages, torchvision, device):
+    for check in (packages, torchvision):
         tell(f"looking at {check.__name__}")
         findings.append(check())
+    findings.append(device(wanted))
     tell("looking for Ray")
     findings.append(ray_cluster(ray_address or os.environ.get("RAY_ADDRESS")))
     return findings + (storage(url) if url else [])
@@ -83,20 +87,15 @@ def torchvision() -> Finding:
     return Finding("torchvision", OK, versions)
 
 
-def device() -> Finding:
-    """The GPUs that torch can use here; on a cluster, every node has its own."""
-    import torch
-
-    if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return Finding("device", OK, ", ".join(names))
-    if not Path("/dev/nvidia0").exists():
-        return Finding("device", OK, f"no GPU, {os.cpu_count()} CPUs")
-    build = torch.version.cuda or "a CPU-only one"
-    return Finding(
-        "device", WRONG, f"a GPU that torch cannot use (its build: {build})",
-        "install the build of torch that fits the GPU's driver (`nvidia-smi` tells its version)",
-    )  # fmt: skip
+def device(wanted: Device = "auto") -> Finding:
+    """What this machine would compute on; on a cluster, every node has its own."""
+    try:
+        choice = choose(wanted, gpus_here)
+    except PhregError as error:
+        return failed("device", error)
+    if choice.device == "cpu" and wanted == "auto" and (remedy := gpus_here().remedy):
+        return Finding("device", WRONG, str(choice), remedy)
+    return Finding("device", OK, f"{choice}, {os.cpu_count()} CPUs")
 
 
 def not_installed(check: str, package: str) -> Finding:
@@ -113,10 +112,10 @@ def ray_cluster(address: str | None) -> Finding:
         return Finding("Ray", OK, "no cluster is named: a run starts a Ray of its own on this machine")
     assert address is not None
     try:
-        check_address(address)
+        there = check_address(address)
     except PhregError as error:
         return failed("Ray", error)
-    return Finding("Ray", OK, f"a cluster answers at {address}")
+    return Finding("Ray", OK, f"a cluster answers at {address}; {there.words}")
 
 
 def storage(url: str) -> list[Finding]:

@@ -124,7 +124,7 @@ def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: 
     from phreg.execution.failures import is_mistake
 
     bench = Bench(config, device_of(config))
-    backbone = method.load(config).to(bench.device)
+    backbone = method.load(config).on(bench.device)
     found = Measured({})
     for column in prepared.columns:
         try:

@@ -126,7 +126,7 @@ def _plan_targets(
     images = [sizes[url].samples for url in missing]
     rows = [count * spec.crops_per_image for count in images]
     passes, generation = sum(rows) * spec.views, config.generation
-    rate = known_rate(Folder(config.output), "targets", spec, generation.gpus_per_actor)
+    rate = known_rate(Folder(config.output), "targets", spec, generation.gpus)
     actors = min(generation.max_actors, max(len(missing), 1))
     seconds = passes / (rate * actors) if rate else None
     return TargetsPlan(
@@ -140,7 +140,7 @@ def _plan_targets(
         cache_bytes=sum(estimated_bytes(spec, count) for count in rows),
         objects=sum(estimated_objects(spec, count) for count in rows),
         seconds=seconds,
-        gpu_hours=_gpu_hours(seconds, actors * generation.gpus_per_actor),
+        gpu_hours=_gpu_hours(seconds, actors * generation.gpus),
     )
 
 
@@ -169,7 +169,7 @@ def _plan_student(
     )
     crops = batches.total_steps * batches.rows_per_batch * batches.workers
     done, workers = _is_done(config, prepared, student), config.training.workers
-    rate = known_rate(Folder(config.output), "students", spec, config.training.gpus_per_worker)
+    rate = known_rate(Folder(config.output), "students", spec, config.training.gpus)
     seconds = 0.0 if done else crops / (rate * workers) if rate else None
     return StudentPlan(
         name=student.name,
@@ -179,7 +179,7 @@ def _plan_student(
         memory_bytes=memory_of_data(batches, spec, [sizes[url].image_bytes for url in prepared.train]),
         done=done,
         seconds=seconds,
-        gpu_hours=_gpu_hours(seconds, workers * config.training.gpus_per_worker),
+        gpu_hours=_gpu_hours(seconds, workers * config.training.gpus),
     )
 
 

@@ -64,7 +64,7 @@ def target_specs(config: RunConfig, teacher: Backbone) -> dict[str, TargetSpec]:
 
 def prepare(config: RunConfig) -> Prepared:
     """Check shards, teacher, students and stores; write the specs. Raises before anything is computed."""
-    keep_float32("cuda" if config.generation.gpus_per_actor or config.training.gpus_per_worker else "cpu")
+    keep_float32("cuda" if config.generation.gpus or config.training.gpus else "cpu")
     tell("looking for the shards")
     train, validation = shard_urls(config)
     tell("looking into the first shards")

@@ -41,7 +41,7 @@ def distil_student(
         crops = report.steps * student.batch_size * training.workers
         spec = TargetStore.open(Folder(config.cache_url), job.target_digest).spec
         seconds = report.seconds * training.workers
-        note_rate(Folder(config.output), "students", spec, training.gpus_per_worker, crops, seconds)
+        note_rate(Folder(config.output), "students", spec, training.gpus, crops, seconds)
     return report
 
 

@@ -39,9 +39,7 @@ def _note_rate(config: RunConfig, digest: str, report: TargetsReport) -> None:
     generation = config.generation
     seconds = sum(shard.seconds for shard in report.shards if not shard.reused) / in_flight(generation)
     spec = TargetStore.open(Folder(config.cache_url), digest).spec
-    note_rate(
-        Folder(config.output), "targets", spec, generation.gpus_per_actor, report.forward_passes, seconds
-    )
+    note_rate(Folder(config.output), "targets", spec, generation.gpus, report.forward_passes, seconds)
 
 
 def check_report(report: TargetsReport, name: str, max_quarantined: float) -> None:

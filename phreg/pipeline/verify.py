@@ -2,24 +2,32 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from phreg.cache import TargetStore, VerifyReport, verify
 from phreg.config import RunConfig, load_config
 from phreg.data import read_shard, shard_name
+from phreg.device import device_here
 from phreg.errors import ConfigError, MissingTargetsError
 from phreg.generate import compute_targets, crops_of
 from phreg.models import Backbone, load_teacher
 from phreg.pipeline.prepare import Prepared, shard_urls, target_specs
+from phreg.section import Device
 
 
-def verify_store(store: TargetStore, config_path: str | None, samples: int, seed: int) -> VerifyReport:
-    """Re-read what is committed; with a config, also that all its shards are, and `samples` of them anew."""
+def verify_store(
+    store: TargetStore, config_path: str | None, samples: int, seed: int, device: Device | None = None
+) -> VerifyReport:
+    """Re-read what is committed; with a config, also that all its shards are, and `samples` of them anew.
+
+    `device`: where, on this machine; default: the config's.
+    """
     if config_path is None:
         return verify(store)
     config = load_config(config_path)
     teacher = load_teacher(config.teacher)
+    if samples:
+        teacher = teacher.on(device_here(device or config.device))
     urls = _urls(config, teacher, store)
     return verify(
         store,
@@ -48,9 +56,6 @@ def _urls(config: RunConfig, teacher: Backbone, store: TargetStore) -> dict[str,
 def _recompute(
     store: TargetStore, teacher: Backbone, urls: dict[str, str]
 ) -> Callable[[str, list[tuple[str, int]]], Tensor]:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    teacher = teacher.on(device)
-
     def recompute(shard: str, places: list[tuple[str, int]]) -> Tensor:
         samples = {sample.key: sample for sample in read_shard(urls[shard]).samples}
         absent = [key for key, _ in places if key not in samples]

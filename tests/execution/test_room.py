@@ -10,18 +10,19 @@ import ray
 from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.cluster_utils import Cluster
 
-from phreg.config import GenerationConfig, load_config
+from phreg.config import GenerationConfig
+from phreg.device import gpus_here
 from phreg.errors import ConfigError
 from phreg.execution.cluster import connect
+from phreg.execution.gpus import gpus_of
 from phreg.execution.remote import run_remote
-from phreg.execution.room import Room, may_grow, unused_gpus
+from phreg.execution.room import Room, may_grow
 from phreg.execution.train import distil
 from tests.distill.jobs import make_job
 from tests.execution.test_targets import generate
 from tests.faults.clusters import driver_of, loopback_cluster
 from tests.generate.worlds import make_world
 from tests.helpers import write_shard
-from tests.small_run import write_config
 
 
 def room(count: int, patience: float = 0, **resources: float) -> Room:
@@ -31,6 +32,7 @@ def room(count: int, patience: float = 0, **resources: float) -> Room:
 def test_a_ray_of_our_own_is_too_small_at_once(tmp_path: Path) -> None:
     with connect("local"):
         assert not may_grow()
+        assert (gpus_of().count, gpus_of().may_come) == (gpus_here().count, False)
         cpus = int(ray.nodes()[0]["Resources"]["CPU"])
         room(cpus, CPU=1).check()
         room(1, CPU=cpus, GPU=0).check()
@@ -43,22 +45,6 @@ def test_a_ray_of_our_own_is_too_small_at_once(tmp_path: Path) -> None:
         two = GenerationConfig(min_actors=2, max_actors=2, gpus_per_actor=1)
         with pytest.raises(ConfigError, match=r"2 x 1 CPU, 1 GPU(?s:.)*generation\.min_actors"):
             generate(world, ["a.tar", "b.tar"], two)
-
-
-def test_gpus_that_a_run_leaves_unused_are_named(tmp_path: Path) -> None:
-    """Ray believes what it is told of GPUs."""
-    config = load_config(write_config(tmp_path))
-    on_gpus = load_config(
-        write_config(tmp_path, generation={"gpus_per_actor": 1}, training={"gpus_per_worker": 0.5})
-    )
-    ray.init(address="local", num_cpus=1, num_gpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        assert unused_gpus(on_gpus) == []
-        for words, option in zip(unused_gpus(config), ("gpus_per_actor", "gpus_per_worker"), strict=True):
-            assert "the cluster has 2 GPUs" in words
-            assert option in words
-    finally:
-        ray.shutdown()
 
 
 @contextlib.contextmanager

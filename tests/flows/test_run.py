@@ -13,6 +13,7 @@ import torch
 
 import phreg
 from phreg.config import load_config
+from phreg.device import choose, gpus_here
 from phreg.models import timm_snippet
 from phreg.registry import Registry
 from phreg.storage import Folder
@@ -56,6 +57,7 @@ def test_run_ends_with_table_figures_and_loading_lines(finished: tuple) -> None:
     assert re.search(r"teacher +│ +\d", run.stdout)
     assert re.search(r"one +│ +\d", run.stdout)
     assert "targets denoised: 3 shards made, 0 reused" in run.stdout
+    assert f"device: {choose('auto', gpus_here)}" in " ".join(run.stderr.split())
     assert len(list((finished[0].parent / "run" / "rates").iterdir())) == 2  # of targets, and of students
     assert re.search(r"teacher forward passes: [1-9]", run.stdout)
     figures = re.findall(r"^  (\S+\.png)$", run.stdout, re.MULTILINE)

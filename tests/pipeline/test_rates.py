@@ -50,7 +50,8 @@ def test_a_store_that_is_full_fails_no_run(tmp_path: Path) -> None:
 def test_a_plan_tells_times_and_gpu_hours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """12 images of 4 views on 3 of at most 8 actors, and 16 crops on 2 workers."""
     path = write_config(tmp_path)
-    more = ["generation.max_actors=8", "generation.gpus_per_actor=0.5", "training.workers=2"]
+    more = ["generation.max_actors=8", "generation.gpus_per_actor=0.5"]
+    more += ["training.workers=2", "training.gpus_per_worker=0"]
     config = load_config(path, more)
     (spec,) = target_specs(config, load_teacher(config.teacher)).values()
     assert make_plan(config).targets[0].seconds is None
