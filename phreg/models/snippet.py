@@ -7,7 +7,7 @@ from timm.models.eva import Eva
 
 from phreg.models.backbone import Backbone
 from phreg.models.families.family import not_identity
-from phreg.models.read_outs import NACLIP_STD
+from phreg.models.read_outs import READ_OUTS
 
 _BEFORE = (
     "last, seen = model.blocks[-1], {}",
@@ -23,19 +23,6 @@ _VALUE = (
     "last = model.blocks[-1]",
 )
 """The shorter way to the patches alone: no other token has a part in their values."""
-_ATTENTION = {
-    "value": (),
-    "naclip": (
-        "h, w = (side // model.patch_embed.patch_size[0] for side in images.shape[-2:])",
-        "place = torch.cartesian_prod(torch.arange(h), torch.arange(w)).to(images)",
-        f"near = torch.exp(-(place[:, None] - place[None]).square().sum(-1) / {2 * NACLIP_STD**2:g})",
-        "bias = F.pad(near, (model.num_prefix_tokens, 0, model.num_prefix_tokens, 0))",
-        "v = F.scaled_dot_product_attention(k, k, v, attn_mask=bias)",
-    ),
-    "csa": ("v = F.scaled_dot_product_attention(q, q, v) + F.scaled_dot_product_attention(k, k, v)",),
-    "qq": ("v = F.scaled_dot_product_attention(q, q, v)",),
-}
-"""Lines that end with what the heads give, `v`, in place of the last block's own attention."""
 
 
 def timm_snippet(model: Backbone, path: str) -> str:
@@ -70,7 +57,7 @@ def _last_block(model: Backbone) -> tuple[list[str], str]:
     block: Any = model.vit.blocks[-1]
     is_eva, short = isinstance(model.vit, Eva), model.read_out == "value"
     lines = [*(_VALUE if short else _BEFORE), *(_of_eva if is_eva else _of_vit)(block, short)]
-    lines += _ATTENTION[model.read_out]
+    lines += READ_OUTS[model.read_out].timm
     inner = "v.transpose(1, 2).flatten(2)" if is_eva or not short else "v"
     inner = f"last.attn.norm({inner})" if not_identity(block.attn.norm) else inner
     if not is_eva:
@@ -81,7 +68,7 @@ def _last_block(model: Backbone) -> tuple[list[str], str]:
         mlp = mlp if block.gamma_2 is None else f"last.gamma_2 * {mlp}"
     if short:
         return lines, branch
-    if model.read_out != "csa":
+    if not READ_OUTS[model.read_out].keeps_mlp:
         return [*lines, f"branch = {branch}"], "branch[:, model.num_prefix_tokens:]"
     return [*lines, f"x = before + {branch}", f"x = x + {mlp}"], "x[:, model.num_prefix_tokens:]"
 

@@ -19,7 +19,6 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 DENOISE = """
 import phreg, torch
-from phreg.models.read_outs import READ_OUTS
 teacher = phreg.load_backbone("phreg/small-clip", image_size=128, read_out="naclip")
 images = torch.zeros(1, 3, 128, 128)
 clean = phreg.denoise(teacher, images, phreg.sample_views(teacher.grid_size, 3))
