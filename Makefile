@@ -7,13 +7,20 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-slow lint audit setup setup-dev clean
+# Tests of one file share its Ray, server and store, and so one process; most of a test's time is a wait for others.
+PYTEST = $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+TEST_PROCESSES ?= 2
+
+.PHONY: demo test quick test-slow lint audit setup setup-dev clean
 
 demo: setup  ## the whole pipeline on drawn scenes, in a few minutes on two cores
 	$(BIN)/phreg demo
 
 test: setup-dev lint  ## linters, then the tests, but for the slow ones
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
+
+quick: setup-dev  ## the tests that start no Ray, no Prefect and no command
+	$(PYTEST) -m "not slow" $(foreach room,cli demo execution faults flows infra pipeline security,--ignore tests/$(room))
 
 test-slow: setup-dev
 	$(BIN)/pytest -m slow
