@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from phreg.errors import ObjectNotFoundError, StorageError
+from phreg.errors import ObjectNotFoundError, PermanentStorageError, StorageError
 from phreg.storage import Folder, glob_url, open_url, read_url, version_of
 
 
@@ -371,6 +371,8 @@ def test_glob_url(folder: Folder) -> None:
     assert [url.rpartition("/")[2] for url in found] == ["s-0.tar", "s-1.tar"]
     assert [read_url(url) for url in found] == [b"", b""]
     assert glob_url(folder.url_of("none-*")) == []
+    with pytest.raises(PermanentStorageError, match=r"mend the pattern"):
+        glob_url(folder.url_of("**.tar"))
 
 
 def test_a_version_changes_with_the_object(folder: Folder) -> None:

@@ -4,8 +4,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from phreg.errors import PermanentStorageError
 from phreg.storage.file_systems import open_fs, open_object, read_object
-from phreg.storage.messages import explained
+from phreg.storage.messages import explained, shown
 
 
 def read_url(url: str) -> bytes:
@@ -43,5 +44,11 @@ def glob_url(pattern: str) -> list[str]:
             found = fs.glob(path, detail=True)
         except FileNotFoundError:
             return []
+        except ValueError as error:  # fsspec's `**` is all of a path's part
+            raise PermanentStorageError(
+                f"Cannot list {shown(pattern)}",
+                found=str(error),
+                remedy="mend the pattern, for instance **/*.jpg",
+            ) from None
     names = sorted(name for name, info in found.items() if info["type"] != "directory")
     return [fs.unstrip_protocol(name) if "://" in pattern else name for name in names]
