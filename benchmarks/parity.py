@@ -14,8 +14,8 @@ from timm.layers import LayerNorm
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from phreg.method.views import Views
 from phreg.models import Backbone
-from phreg.views import Views
 
 
 def main(folder: Path) -> None:

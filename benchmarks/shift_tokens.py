@@ -13,10 +13,11 @@ import time
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from phreg.denoising import denoise, placement_indices
 from phreg.device import device_here
+from phreg.method.denoising import denoise
+from phreg.method.view_features import placement_indices
+from phreg.method.views import Views
 from phreg.models import Backbone
-from phreg.views import Views
 
 
 def shift_pixels(backbone: Backbone, images: torch.Tensor, views: Views) -> torch.Tensor:

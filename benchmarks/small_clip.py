@@ -28,12 +28,12 @@ from open_clip.transformer import PatchDropout
 from safetensors.torch import save_file
 from torch import Tensor
 
-from phreg.denoising import denoise
 from phreg.device import device_here
+from phreg.method.denoising import denoise
+from phreg.method.views import sample_views
 from phreg.models import Backbone, load_backbone
 from phreg.scores import ConfusionMatrix
 from phreg.seeding import derive_rng
-from phreg.views import sample_views
 from phreg.world.captions import caption
 from phreg.world.classes import CLASSES
 from phreg.world.clip_data import draw_scenes, pairs

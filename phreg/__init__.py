@@ -12,11 +12,11 @@ from phreg.loopback import keep_off_proxies
 
 if TYPE_CHECKING:
     from phreg.cache import open_cache
-    from phreg.denoising import denoise
     from phreg.distill.loss import DistillationLoss, distillation_loss
     from phreg.errors import PhregError
+    from phreg.method.denoising import denoise
+    from phreg.method.views import Views, sample_views
     from phreg.models import Backbone, Student, add_registers, load_backbone, load_student
-    from phreg.views import Views, sample_views
 
 __all__ = [
     "Backbone",
@@ -35,11 +35,11 @@ __all__ = [
 
 _HOMES = {
     "phreg.cache": ("open_cache",),
-    "phreg.denoising": ("denoise",),
+    "phreg.method.denoising": ("denoise",),
     "phreg.distill.loss": ("DistillationLoss", "distillation_loss"),
     "phreg.errors": ("PhregError",),
     "phreg.models": ("Backbone", "Student", "add_registers", "load_backbone", "load_student"),
-    "phreg.views": ("Views", "sample_views"),
+    "phreg.method.views": ("Views", "sample_views"),
 }
 """No module may have the name of what is imported lazily: importing it would put the module in its place."""
 

@@ -179,7 +179,8 @@ class RunConfig(Section):
         """Name of the targets that evaluation compares with."""
         if self.evaluation.targets is not None:
             return self.evaluation.targets
-        return max(sorted(self.targets), key=lambda name: self.targets[name].views)
+        made_by = {name: self.targets[name].denoiser for name in sorted(self.targets)}
+        return max(made_by, key=lambda name: (made_by[name].forward_passes, not made_by[name].is_one_pass))
 
     @property
     def used_targets(self) -> list[str]:

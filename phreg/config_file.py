@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
+from phreg.denoiser_config import MISPLACED
 from phreg.errors import ConfigError, StorageError, hide_credentials
 from phreg.section import Section
 from phreg.storage import open_url
@@ -88,7 +89,7 @@ def _describe(detail: Any, section: type[Section]) -> str:
     if detail["type"] == "missing":
         return f"{where}: missing"
     given = _REPR.repr(detail.get("input"))
-    shown = "" if detail["type"] == "value_error" else f" (given {given[:80]})"
+    shown = "" if detail["type"] in ("value_error", MISPLACED) else f" (given {given[:80]})"
     return f"{where}: {detail['msg'].removeprefix('Value error, ')}{shown}"
 
 

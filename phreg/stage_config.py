@@ -11,6 +11,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from phreg.denoiser_config import DenoisedSection
 from phreg.section import Head, Name, Place, PositiveFloat, ReadOut, Resize, Section, model_folder
 
 Precision = Literal["float32", "bfloat16"]
@@ -77,13 +78,9 @@ class TeacherConfig(Section):
         return [place for place in (self.checkpoint, model_folder(self.model)) if place is not None]
 
 
-class TargetConfig(Section):
-    """One named way of making targets. The defaults are the paper's."""
+class TargetConfig(DenoisedSection):
+    """One named way of making targets: a denoiser's options, and what is cached. Defaults are the paper's."""
 
-    views: PositiveInt = Field(
-        10, description="views per crop, the unshifted one included; 1 caches raw features"
-    )
-    max_shift: float = Field(0.15, ge=0, lt=1, description="largest shift, as a fraction of the grid's side")
     crops_per_image: PositiveInt = Field(1, description="crops cached per image")
     min_crop: float = Field(
         0.5, gt=0, le=1, description="smallest crop side as a fraction of the image's short side (largest: 1)"
@@ -188,5 +185,5 @@ class EvaluationConfig(Section):
     )
     figures: int = Field(4, ge=0, description="images drawn, before and after")
     targets: Name | None = Field(
-        None, description="targets the cosine is measured to; default: those with the most views"
+        None, description="targets the cosine is measured to; default: those of the most forward passes"
     )

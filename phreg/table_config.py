@@ -1,28 +1,34 @@
 """The config of a table: a run's students and other methods as rows, the run's labelled sets as columns."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, PositiveInt, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from phreg.config import RunConfig, with_absolute_paths
 from phreg.config_file import apply_overrides, checked, read_mapping
+from phreg.denoiser_config import DenoisedSection
 from phreg.errors import ConfigError
 from phreg.label_config import check_names
 from phreg.section import Name, ReadOut, Section
 
 
-class TeacherRow(Section):
-    """A method that trains nothing: the teacher under a read-out, its features averaged over views or not."""
+class TeacherRow(DenoisedSection):
+    """A method that trains nothing: the teacher under a read-out, in one pass or denoised, as for targets.
+
+    `{views: 10}` averages over ten views; without `method` and `views` it is one pass.
+    """
 
     name: Annotated[str, StringConstraints(pattern=r"^[^|\x00-\x1f]{1,80}$")] = Field(
         description="of the row; any text without |"
     )
     read_out: ReadOut = Field(description="dense features of the last block, as the teacher's in a run")
-    views: PositiveInt = Field(1, description="1: one pass; more: the denoised teacher, so many passes")
-    max_shift: float = Field(0.15, ge=0, lt=1, description="as for targets")
+
+    @classmethod
+    def without_method(cls) -> Mapping[str, Any]:
+        return {"views": 1}
 
 
 class TableConfig(Section):

@@ -13,12 +13,14 @@ from jaxtyping import install_import_hook
 settings.register_profile("untimed", deadline=None, print_blob=True)  # no test depends on the machine's speed
 settings.load_profile("untimed")
 
+METHOD = Path(__file__).resolve().parents[1] / "phreg" / "method"
+
 # Shapes are checked at run time in tests, before the modules are imported.
 _CHECKED = [
     "phreg.cache.encodings",
     "phreg.data.crops",
     "phreg.datasets",
-    "phreg.denoising",
+    *(f"phreg.method.{file.stem}" for file in METHOD.glob("*.py") if file.stem not in ("__init__", "views")),
     "phreg.distill.loss",
     "phreg.distill.samples",
     "phreg.distill.step",

@@ -31,7 +31,7 @@ def written(path: Path, data: dict) -> Path:
 def test_papers_choices_are_the_defaults() -> None:
     config = parse_config(minimal())
     targets, student = config.targets["denoised"], config.students[0]
-    assert (targets.views, targets.max_shift) == (10, 0.15)
+    assert (targets.denoiser.views, targets.denoiser.max_shift) == (10, 0.15)
     assert (student.registers, student.learning_rate, student.final_learning_rate) == (16, 1e-4, 5e-6)
     assert student.weight_decay == 1e-2
     assert student.unlock == ("registers", "pos_embed", "patch_embed", "last_block")
@@ -146,7 +146,7 @@ def test_overrides(tmp_path: Path) -> None:
         ["students.0.registers=4", "targets.raw={views: 1}", "training.workers=2", "images=[x.tar, y.tar]"],
     )
     assert config.students[0].registers == 4
-    assert config.targets["raw"].views == 1
+    assert config.targets["raw"].denoiser.views == 1
     assert config.training.workers == 2
     assert config.images == (os.path.abspath("x.tar"), os.path.abspath("y.tar"))
 

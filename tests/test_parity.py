@@ -11,10 +11,10 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 import phreg
-from phreg.denoising import placement_indices, view_features
+from phreg.method.view_features import placement_indices, view_features
+from phreg.method.views import Views
 from phreg.models import Backbone
 from phreg.models.read_outs import neighbour_bias
-from phreg.views import Views
 
 TOLERANCE = {"rtol": 0, "atol": 1e-5}
 Vectors = dict[str, Tensor]

@@ -15,8 +15,8 @@ from benchmarks.real.targets import held_out_shard, make_targets
 from benchmarks.real.trunk import Trunk
 from benchmarks.real.weights import FOLDER, QUANTISED, clip_folder, is_there
 from phreg.config import StudentConfig, TargetConfig, TeacherConfig
+from phreg.method.denoising import Denoising
 from phreg.models import load_teacher
-from phreg.segment import ViewPlan
 
 READ_OUTS = ("naclip", "value", "qq")
 ALL_READ_OUTS = (*READ_OUTS, "csa", "standard")
@@ -60,7 +60,7 @@ class Work:
         for read_out in READ_OUTS:
             backbone = self.trunk.read(read_out)
             measure(f"teacher, read {read_out}", backbone, self.few, self.out)
-            views = ViewPlan(10, 0.15, 0)
+            views = Denoising.of_views()
             measure(f"teacher over ten views, read {read_out}", backbone, self.few, self.out, views)
 
     def do_grid(self) -> None:
@@ -80,7 +80,7 @@ class Work:
         grid(self.trunk, self.cache, self.targets(), shards, pairs, read_outs, self.windows, self.out)
         for bench in self.windows:
             for read_out in READ_OUTS:
-                name, views = f"teacher over ten views, read {read_out}", ViewPlan(10, 0.15, 0)
+                name, views = f"teacher over ten views, read {read_out}", Denoising.of_views()
                 measure(name, self.trunk.read(read_out), bench, self.out, views)
 
     def do_students(self) -> None:

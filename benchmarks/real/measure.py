@@ -11,9 +11,10 @@ import torch
 
 from benchmarks.real.protocols import Bench, Protocol
 from phreg.datasets import LabelledImage
+from phreg.method.denoising import Denoising
 from phreg.models import Backbone
 from phreg.scores import ConfusionMatrix
-from phreg.segment import ClassEmbeddings, Segmenter, ViewPlan
+from phreg.segment import ClassEmbeddings, Segmenter
 from phreg.segment.labels import class_labels, rows_at
 from phreg.set_counts import SetCounts, mean_iou, pixel_accuracy
 
@@ -43,7 +44,9 @@ class Row(NamedTuple):
         return self.counts.chosen(self.min_images)
 
 
-def measure(method: str, backbone: Backbone, bench: Bench, out: Path, views: ViewPlan | None = None) -> None:
+def measure(
+    method: str, backbone: Backbone, bench: Bench, out: Path, denoising: Denoising | None = None
+) -> None:
     """All protocols of a set, unless they are there: one file a method and set."""
     path = result_path(out, method, bench)
     if path.exists():
@@ -55,7 +58,7 @@ def measure(method: str, backbone: Backbone, bench: Bench, out: Path, views: Vie
     for image in bench.labelled:
         keys.append(image.key)
         for protocol, matrix in zip(
-            bench.protocols, _one(backbone, bench, image, classes, views), strict=True
+            bench.protocols, _one(backbone, bench, image, classes, denoising), strict=True
         ):
             matrices[protocol.name].append(matrix)
     fields = {"method": method, "bench": bench.name, "seconds": np.array(time.monotonic() - started)}
@@ -74,7 +77,7 @@ def measure(method: str, backbone: Backbone, bench: Bench, out: Path, views: Vie
 @torch.no_grad()
 def _one(
     backbone: Backbone, bench: Bench, image: LabelledImage, classes: Mapping[str, ClassEmbeddings],
-    views: ViewPlan | None,
+    denoising: Denoising | None,
 ) -> list[ConfusionMatrix]:  # fmt: skip
     """A matrix a protocol, from one forward pass (or from all views)."""
     assert image.labels is not None
@@ -82,7 +85,7 @@ def _one(
     together = torch.cat([found.embeddings for found in classes.values()])
     count = len(bench.labelled.classes)
     owner = torch.arange(len(together)).clamp(max=count - 1)
-    segmenter = Segmenter(backbone, together, owner, count, bench.seen, views=views)
+    segmenter = Segmenter(backbone, together, owner, count, bench.seen, denoising=denoising)
     cosines = rows_at(next(segmenter._maps(image.image[None])), size, 0, size[0])
     matrices, start = [], 0
     for protocol in bench.protocols:

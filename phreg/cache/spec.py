@@ -3,8 +3,17 @@
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
+from phreg.denoiser_config import AnyDenoiser, DenoiserConfig, ViewsConfig
 from phreg.errors import SpecMismatchError
 from phreg.fingerprint import canonical_json, digest_bytes
 from phreg.section import Resize
@@ -38,14 +47,19 @@ class TargetSpec(_Frozen):
     pos_embed_resize: Resize = Field("paper", description="of the teacher's absolute positions")
     min_crop: float
     crops_per_image: PositiveInt
-    views: PositiveInt
+    views: PositiveInt = Field(description="of a crop, as they are cached beside its features")
     max_shift: float
+    denoiser: AnyDenoiser | None = Field(None, description="calibrated; none: `views`, the paper's")
     seed: int
     encoding: Encoding
 
     @property
     def digest(self) -> str:
         return digest_bytes(self.to_json())
+
+    @property
+    def denoised_by(self) -> DenoiserConfig:
+        return self.denoiser or ViewsConfig(views=self.views, max_shift=self.max_shift)
 
     @property
     def patches(self) -> int:
@@ -57,7 +71,21 @@ class TargetSpec(_Frozen):
         fields = self.model_dump(mode="json")
         if self.pos_embed_resize == "paper":
             del fields["pos_embed_resize"]
+        if self.denoiser is None:
+            del fields["denoiser"]
         return canonical_json(fields)
+
+    @model_validator(mode="after")
+    def _one_spec_for_equal_targets(self) -> Self:
+        """Views are said once; and a denoiser has seen its images."""
+        denoiser = self.denoised_by
+        if isinstance(self.denoiser, ViewsConfig):
+            raise ValueError("views of the denoiser `views` stand in the spec itself")
+        if (denoiser.view_count, denoiser.view_shift) != (self.views, self.max_shift):
+            raise ValueError("the views are not those of the denoiser")
+        if denoiser.calibration_images:
+            raise ValueError("the denoiser is not calibrated")
+        return self
 
     @classmethod
     def from_json(cls, data: bytes, digest: str, url: str) -> Self:

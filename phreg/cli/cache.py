@@ -80,7 +80,7 @@ def _row(summary: Any) -> dict[str, str]:
         "spec": summary.digest[:12],
         "read-out": spec.read_out if spec else "damaged",
         "pixels": str(spec.image_size) if spec else "",
-        "views": str(spec.views) if spec else "",
+        "denoised by": spec.denoised_by.title if spec else "",
         "features": f"{spec.patches} x {spec.dim}" if spec else "",
         "encoding": spec.encoding if spec else "",
     }

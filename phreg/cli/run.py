@@ -100,6 +100,7 @@ def plan(options: argparse.Namespace) -> int:
     rows = [
         {
             "targets": t.name,
+            "denoised by": t.by,
             "spec": t.digest[:12],
             "shards done": f"{t.shards_done} of {t.shards}",
             "images to do": str(t.images),

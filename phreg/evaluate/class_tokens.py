@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from phreg.denoising import check_finite
+from phreg.method.view_features import check_finite
 from phreg.models import Backbone
 from phreg.progress import tell
 from phreg.sealed import read_sealed_tensors, seal_tensors

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import torch
 
 from phreg.data import cut_middle, decode_image
-from phreg.denoising import denoise
 from phreg.errors import ConfigError, DataError, NonFiniteError, SampleError, StorageError
 from phreg.evaluate.evaluator import Measurements, join, measurements_of
 from phreg.evaluate.figures import Inspected, draw_inspection
@@ -14,12 +13,13 @@ from phreg.evaluate.look import look
 from phreg.evaluate.shifts import draw_shifts
 from phreg.evaluate.verdict import verdict
 from phreg.fingerprint import digest_bytes
+from phreg.method.denoising import denoise
+from phreg.method.views import sample_views
 from phreg.models import Backbone
 from phreg.seeding import derive_seed
 from phreg.storage import read_url
 from phreg.storage.messages import shown
 from phreg.types import Quarantined
-from phreg.views import sample_views
 
 SHIFTS = 8
 MAX_SHIFT = 0.15

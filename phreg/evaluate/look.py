@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from phreg.denoising import placement_indices, view_features
 from phreg.evaluate.artifacts import artifacts, norm_ratio
 from phreg.evaluate.measures import shift_cosines, token_norms
+from phreg.method.view_features import placement_indices, view_features
+from phreg.method.views import Views
 from phreg.models import Backbone
-from phreg.views import Views
 
 
 class Look(NamedTuple):

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from phreg.denoising import check_finite
+from phreg.method.view_features import check_finite
 
 
 def token_norms(tokens: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch"]:

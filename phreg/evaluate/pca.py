@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from phreg.denoising import check_finite
+from phreg.method.view_features import check_finite
 
 Colours = Float[np.ndarray, "h w 3"]
 DARKEST, BRIGHTEST = 1.0, 99.0

@@ -15,9 +15,9 @@ from jaxtyping import UInt8
 from phreg.cache import TargetSpec
 from phreg.data import CropRule, Sample, Shard, cut, decode_image
 from phreg.errors import SampleError
+from phreg.method.views import Views, sample_views
 from phreg.seeding import derive_seed
 from phreg.types import Box, Quarantined
-from phreg.views import Views, sample_views
 
 
 @dataclass(frozen=True, eq=False)

@@ -107,7 +107,7 @@ class TargetGenerator:
             return self._store.record(name), str(error)
 
     def _make(self, shard: Shard, version: str | None, progress: ShardProgress) -> tuple[CommitRecord, int]:
-        """Targets of all samples, committed, and the number of views computed."""
+        """Targets of all samples, committed, and the number of forward passes."""
         passes, progress.total, progress.doing = 0, len(shard.samples), "computing"
         counter, store = CropCounter(progress, self.spec.crops_per_image), self._store
         with store.writer(shard.name) as writer, RowStream(self.spec, writer) as rows:
@@ -127,30 +127,30 @@ class TargetGenerator:
         return heard
 
     def _add(self, crops: Sequence[Crop], rows: RowStream, counter: CropCounter) -> int:
-        """Compute crops, in parts if need be; gives the number of views computed.
+        """Compute crops, in parts if need be; gives the number of forward passes.
 
         If something in them is NaN or Inf, one by one, to find out in which sample.
         """
         if len(crops) > self._batch:
             return self._add_parts(crops, self._batch, rows, counter)
         self._steps += 1
-        views, wait = len(crops) * self.spec.views, 0.0
+        passes, wait = len(crops) * self.spec.denoised_by.forward_passes, 0.0
         try:
             rows.add(crops, self._computed(crops))
             self._patience = OUT_OF_MEMORY_TRIES
             counter.finished(len(crops))
-            return views
+            return passes
         except NonFiniteError as error:
             if len(crops) == 1:
                 rows.leave_out(crops[0].key, error.problem)
                 counter.finished(1)
-                return views
+                return passes
             size = 1
         except torch.OutOfMemoryError as error:
             wait = self._make_room(len(crops), error)
-            views, size = 0, self._batch
+            passes, size = 0, self._batch
         time.sleep(wait)  # here the error is gone, and with it what it held on the GPU
-        return views + self._add_parts(crops, size, rows, counter)
+        return passes + self._add_parts(crops, size, rows, counter)
 
     def _computed(self, crops: Sequence[Crop]) -> Tensor | EncodedBatch:
         """The device's part, for one batch at a time: nothing the host does later keeps it waiting."""

@@ -10,7 +10,7 @@ from phreg.types import Quarantined
 class ShardReport:
     """`images` and `crops` have targets; `quarantined` samples have none. Small and picklable.
 
-    forward_passes: views that the teacher computed for it in this run, 0 if it was committed before.
+    forward_passes: of the teacher, a view being one, for it in this run, 0 if it was committed before.
     bytes: of the committed objects. seconds: from reading the shard to the commit.
     damage: what was wrong with an earlier commit record of it, which was removed.
     """

@@ -2,8 +2,10 @@
 
 from phreg.cache import TargetSpec, TeacherIdentity
 from phreg.config import TargetConfig, TeacherConfig
+from phreg.denoiser_config import ViewsConfig
 from phreg.errors import ConfigError, SpecMismatchError
 from phreg.fingerprint import canonical_json
+from phreg.method.denoising import denoiser_of
 from phreg.models import Backbone
 
 
@@ -12,15 +14,19 @@ def target_spec(
 ) -> TargetSpec:
     """The spec of targets that this teacher makes. Where its weights lay is no part of it.
 
-    Raises `ConfigError` for a teacher whose input is not square: crops are.
+    The denoiser is calibrated. Raises `ConfigError` for a teacher whose input is not square: crops are; and
+    for one that it cannot clean.
     """
+    denoiser = target.denoiser
+    denoiser_of(denoiser).check(teacher)
     return TargetSpec(
         **_of_the_network(teacher),
         precision=teacher_config.precision,
         min_crop=target.min_crop,
         crops_per_image=target.crops_per_image,
-        views=target.views,
-        max_shift=target.max_shift,
+        views=denoiser.view_count,
+        max_shift=denoiser.view_shift,
+        denoiser=None if isinstance(denoiser, ViewsConfig) else denoiser,  # these need no more words
         seed=seed,
         encoding=target.encoding,
     )

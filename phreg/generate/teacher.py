@@ -12,11 +12,11 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from phreg.cache import TargetSpec
-from phreg.denoising import denoise
 from phreg.generate.crops import Crop
+from phreg.method.denoising import denoise
+from phreg.method.views import stack_views
 from phreg.models import Backbone
 from phreg.progress import tell
-from phreg.views import stack_views
 
 
 def compute_targets(teacher: Backbone, spec: TargetSpec, crops: Sequence[Crop]) -> Float32[Tensor, "B P C"]:
@@ -30,5 +30,6 @@ def compute_targets(teacher: Backbone, spec: TargetSpec, crops: Sequence[Crop]) 
     pixels = torch.from_numpy(np.stack([crop.pixels for crop in crops])).to(device)
     views = stack_views([crop.views for crop in crops])
     with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"):
-        features = denoise(teacher, teacher.normalize(pixels), views, on_progress=partial(tell, "computing"))
+        images, told = teacher.normalize(pixels), partial(tell, "computing")
+        features = denoise(teacher, images, views, on_progress=told, method=spec.denoised_by)
     return features.flatten(2).transpose(1, 2)

@@ -15,17 +15,17 @@ from pydantic import TypeAdapter, ValidationError
 from phreg.config import RunConfig
 from phreg.datasets import LabelledSet, open_set
 from phreg.label_config import Column, LabelledSetConfig, ProbeColumn, SetColumn, is_embedding_file
+from phreg.method.denoising import Denoising
 from phreg.models import Backbone
 from phreg.models.text import TextTower, load_text
 from phreg.probe import TRAINING, probe_depth, probe_segmentation
 from phreg.progress import tell
 from phreg.sealed import read_sealed, read_sealed_tensors, seal, seal_tensors
-from phreg.segment import ClassEmbeddings, Segmenter, ViewPlan, class_embeddings, segment_and_count
+from phreg.segment import ClassEmbeddings, Segmenter, class_embeddings, segment_and_count
 from phreg.segment.embedding_file import EmbeddingFile, read_embedding_file
 from phreg.set_counts import SetCounts
 from phreg.storage import Folder
 from phreg.types import HIGHER_IS_BETTER
-from phreg.views import sample_views
 
 Scores = dict[str, float]
 
@@ -134,11 +134,11 @@ class Found(NamedTuple):
     counts: SetCounts | None = None
 
 
-def measure_column(column: Column, backbone: Backbone, views: ViewPlan | None, bench: Bench) -> Found:
+def measure_column(column: Column, backbone: Backbone, denoising: Denoising | None, bench: Bench) -> Found:
     """The measures of one method on one column."""
     if isinstance(column, SetColumn):
-        return _segmentation(column, segmenter(column, backbone, views, bench))
-    return Found(_probe(column, backbone, views, bench))
+        return _segmentation(column, segmenter(column, backbone, denoising, bench))
+    return Found(_probe(column, backbone, denoising, bench))
 
 
 def _segmentation(column: SetColumn, predictor: Segmenter) -> Found:
@@ -150,21 +150,18 @@ def _segmentation(column: SetColumn, predictor: Segmenter) -> Found:
     return Found(measures | _skipped(found.skipped) | classes, counts)
 
 
-def segmenter(column: SetColumn, backbone: Backbone, views: ViewPlan | None, bench: Bench) -> Segmenter:
+def segmenter(column: SetColumn, backbone: Backbone, denoising: Denoising | None, bench: Bench) -> Segmenter:
     """Of one method for one set."""
     labelled = open_set(column)
     names = embed_classes(bench.names(column), column, labelled, bench.folder)
     classes, background = len(labelled.classes), labelled.background
-    return Segmenter(backbone, *names, classes, column.segmentation, background, views, bench.device)
+    return Segmenter(backbone, *names, classes, column.segmentation, background, denoising, bench.device)
 
 
-def _probe(column: ProbeColumn, backbone: Backbone, views: ViewPlan | None, bench: Bench) -> Scores:
-    size = column.probe.image_size
-    grid = backbone.grid_size if size is None else (size // backbone.patch_size,) * 2
-    drawn = None if views is None else sample_views(grid, views.count, views.max_shift, views.seed)
+def _probe(column: ProbeColumn, backbone: Backbone, denoising: Denoising | None, bench: Bench) -> Scores:
     sets: tuple[Any, ...] = (open_set(column.train), open_set(column.test))
     kept = bench.folder / "features"
-    arguments: tuple[Any, ...] = (backbone, *sets, column.probe, kept, bench.device, drawn, _tell_stage)
+    arguments: tuple[Any, ...] = (backbone, *sets, column.probe, kept, bench.device, denoising, _tell_stage)
     if column.task == "segmentation":
         scores = probe_segmentation(*arguments)
         measures = {"mIoU": 100 * scores.mean_iou, "pixel accuracy": 100 * scores.pixel_accuracy}

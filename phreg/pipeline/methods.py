@@ -13,6 +13,7 @@ from phreg.evaluate import evaluate_model
 from phreg.evaluate.evaluation import model_identity
 from phreg.fingerprint import digest_bytes, digest_json
 from phreg.label_config import Column, LabelledSetConfig, ProbeColumn, SetColumn
+from phreg.method.denoising import Denoising
 from phreg.models import Backbone, load_student, load_teacher
 from phreg.pipeline.assess import device_of, on_cluster, reference_store
 from phreg.pipeline.columns import (
@@ -26,7 +27,6 @@ from phreg.pipeline.columns import (
 )
 from phreg.pipeline.prepare import Prepared
 from phreg.progress import tell, under
-from phreg.segment import ViewPlan
 from phreg.storage import Folder
 from phreg.table_config import TeacherRow
 
@@ -46,7 +46,7 @@ class Method:
     seed: int
     model_url: str | None = None
     read_out: str | None = None
-    views: ViewPlan | None = None
+    denoising: Denoising | None = None
 
     def load(self, config: RunConfig) -> Backbone:
         if self.model_url is not None:
@@ -85,10 +85,11 @@ def baselines(config: RunConfig) -> tuple[Method, ...]:
     No student has one of their names: of the first `RunConfig` says so, and a `Name` has no comma.
     """
     targets = config.targets[config.reference_targets]
-    views = ViewPlan(targets.views, targets.max_shift, config.seed)
-    one_pass = Method(TEACHER, config.seed, None, config.teacher.read_out)
-    denoised = Method(f"{TEACHER}, {targets.views} views", config.seed, None, config.teacher.read_out, views)
-    return (one_pass, denoised) if targets.views > 1 else (one_pass,)
+    read_out, denoiser = config.teacher.read_out, targets.denoiser
+    one_pass = Method(TEACHER, config.seed, None, read_out)
+    cleaned = Denoising(denoiser, config.seed)
+    denoised = Method(f"{TEACHER}, {denoiser.title}", config.seed, None, read_out, cleaned)
+    return (one_pass,) if denoiser.is_one_pass else (one_pass, denoised)
 
 
 def read_as_students(config: RunConfig, prepared: Prepared) -> tuple[Method, ...]:
@@ -101,8 +102,8 @@ def read_as_students(config: RunConfig, prepared: Prepared) -> tuple[Method, ...
 
 
 def teacher_method(row: TeacherRow, seed: int) -> Method:
-    views = ViewPlan(row.views, row.max_shift, seed) if row.views > 1 else None
-    return Method(row.name, seed, None, row.read_out, views)
+    denoising = None if row.denoiser.is_one_pass else Denoising(row.denoiser, seed)
+    return Method(row.name, seed, None, row.read_out, denoising)
 
 
 def student_method(report: StudentReport, seed: int) -> Method:
@@ -137,7 +138,7 @@ def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: 
         else:
             found.scores.update({f"{column.name} {name}": value for name, value in in_order(scores)})
             found.digests[column.name] = digest
-    if label_free and method.views is None:
+    if label_free and method.denoising is None:
         found.scores.update(_label_free(config, prepared, backbone, bench.device))
     return found
 
@@ -147,7 +148,7 @@ def _on_column(bench: Bench, method: Method, backbone: Backbone, column: Column)
     digest = _digest(bench, method, backbone, column)
     scores = stored_scores(bench.folder, digest, counted=isinstance(column, SetColumn))
     if scores is None:
-        found = measure_column(column, backbone, method.views, bench)
+        found = measure_column(column, backbone, method.denoising, bench)
         store_found(bench.folder, digest, found)
         scores = found.scores
     return scores, digest
@@ -174,7 +175,7 @@ def _digest(bench: Bench, method: Method, backbone: Backbone, column: Column) ->
     fields: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "model": model_identity(backbone),
-        "views": None if method.views is None else vars(method.views),
+        "denoising": method.denoising and method.denoising.as_data(),
         "column": column.model_dump(mode="json", exclude=_PLACES),
         "sets": [_content(item) for item in labelled_sets(column)],
         "text": None if isinstance(column, ProbeColumn) else bench.names(column).digest,

@@ -161,6 +161,7 @@ def _making(config: Mapping[str, Any], name: str, points: Sequence[CurvePoint]) 
         "teacher's read-out": teacher.get("read_out"),
         "image size": teacher.get("image_size"),
         "targets": student.get("targets"),
+        "denoised by": targets.get("method"),
         "views a target": targets.get("views"),
         "registers": student["registers"] or "none" if "registers" in student else None,
         "unlocked": ", ".join(student.get("unlock", ())) or None,

@@ -85,7 +85,7 @@ def _table(scores: Mapping[str, Scores]) -> Table:
 def _pictures(config: RunConfig, column: SetColumn, methods: Sequence[Method]) -> tuple[PictureGroup, ...]:
     labelled, bench = open_set(column), Bench(config, device_of(config))
     predictors = {
-        method.name: segmenter(column, method.load(config).on(bench.device), method.views, bench)
+        method.name: segmenter(column, method.load(config).on(bench.device), method.denoising, bench)
         for method in methods
     }
     return tuple(islice(_groups(labelled, predictors), config.evaluation.figures))

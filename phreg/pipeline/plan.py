@@ -29,13 +29,15 @@ BACKWARD_COST = 2  # a backward pass costs about two forward passes
 
 @dataclass(frozen=True)
 class TargetsPlan:
-    """One kind of targets. `forward_passes` counts views; sizes are of what is still to be made.
+    """One kind of targets, denoised `by` a method. `forward_passes` counts views; sizes are of what is still
+    to be made.
 
     `seconds`: how long `max_actors` take for it at the rate of an earlier run; None if there was none.
     `gpu_hours`: the hours that they hold GPUs for.
     """
 
     name: str
+    by: str
     digest: str
     shards: int
     shards_done: int
@@ -125,12 +127,13 @@ def _plan_targets(
     missing = [url for url in urls if shard_name(url) not in done]
     images = [sizes[url].samples for url in missing]
     rows = [count * spec.crops_per_image for count in images]
-    passes, generation = sum(rows) * spec.views, config.generation
+    passes, generation = sum(rows) * spec.denoised_by.forward_passes, config.generation
     rate = known_rate(Folder(config.output), "targets", spec, generation.gpus)
     actors = min(generation.max_actors, max(len(missing), 1))
     seconds = passes / (rate * actors) if rate else None
     return TargetsPlan(
         name=name,
+        by=spec.denoised_by.title,
         digest=spec.digest,
         shards=len(urls),
         shards_done=len(urls) - len(missing),

@@ -6,6 +6,7 @@ import torch
 
 from phreg.datasets.base import LabelledSet
 from phreg.label_config import ProbeConfig
+from phreg.method.denoising import Denoising
 from phreg.models import Backbone
 from phreg.probe.data import ProbeData, not_all_have
 from phreg.probe.depth_scores import DepthScores, mean_scores, measure_depth
@@ -17,7 +18,6 @@ from phreg.probe.progress import TRAINING, OnProgress, stage
 from phreg.probe.targets import reduced
 from phreg.probe.training import OnSteps, start_values, train_head
 from phreg.storage import Folder
-from phreg.views import Views
 
 
 def train_depth_probe(
@@ -50,7 +50,7 @@ def probe_depth(
     config: ProbeConfig,
     folder: Folder | None = None,
     device: str = "cpu",
-    views: Views | None = None,
+    denoising: Denoising | None = None,
     on_progress: OnProgress | None = None,
 ) -> DepthScores:
     """Features of both sets, a head trained on the first, its scores on the second.
@@ -59,7 +59,7 @@ def probe_depth(
     """
     check_have_depth(train_set, test_set)
     extract = partial(
-        extract_features, backbone, size=config.image_size, folder=folder, device=device, views=views
+        extract_features, backbone, size=config.image_size, folder=folder, device=device, denoising=denoising
     )
     train = extract(train_set, reduce_depths=True, on_progress=stage(on_progress, "training features"))
     test = extract(test_set, on_progress=stage(on_progress, "test features"))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from phreg.datasets.base import LabelledImage, LabelledSet
 from phreg.errors import DataError
+from phreg.method.denoising import Denoising
 from phreg.models import Backbone
 from phreg.models.backbone import check_divides
 from phreg.probe.data import ProbeData
@@ -21,7 +22,6 @@ from phreg.probe.features import FeatureMaker
 from phreg.probe.targets import reduced_map
 from phreg.storage import Folder
 from phreg.types import Quarantined
-from phreg.views import Views
 
 IMAGES_PER_ENTRY = 64
 """Images in one stored object: what an interruption can cost, and what is held in memory at once."""
@@ -36,7 +36,7 @@ def extract_features(
     size: int | None = None,
     folder: Folder | None = None,
     device: str = "cpu",
-    views: Views | None = None,
+    denoising: Denoising | None = None,
     on_progress: OnImages | None = None,
     reduce_depths: bool = False,
 ) -> ProbeData:
@@ -46,7 +46,7 @@ def extract_features(
         size: side in pixels of the square that every image is resized to (bicubic, its proportions not
             kept, so that images make batches); default: the backbone's own image size.
         folder: where features are stored in half precision; None stores nothing.
-        views: average features over these views, shared by all images, as of a denoised teacher.
+        denoising: how features are cleaned, as of a denoised teacher; default: one pass.
         on_progress: told (images done, images in all).
         reduce_depths: keep of each depth map what a head is trained on (`reduced_map` of what counts)
             instead of all of it: the 24,231 training frames of NYU would be 30 GB.
@@ -57,7 +57,7 @@ def extract_features(
     """
     sides = input_sides(backbone, size)
     grid = (sides[0] // backbone.patch_size, sides[1] // backbone.patch_size)
-    maker = FeatureMaker(backbone, folder, device, views)
+    maker = FeatureMaker(backbone, folder, device, denoising)
     keep = partial(_reduced_depth, labelled_set.name, grid) if reduce_depths else _whole
     gathered = _Gathered(torch.empty(len(labelled_set), backbone.out_dim, *grid, dtype=torch.float16), keep)
     for start in range(0, len(labelled_set), IMAGES_PER_ENTRY):

@@ -1,7 +1,7 @@
 """Frozen features of resized images, made once and stored: one object a few images.
 
 An object is named by the digest of everything that its features depend on (network, weights, read-out,
-normalisation, size, views, and the resized pixels of its images in order), so it can never be stale, and
+normalisation, size, denoising, and the resized pixels of its images in order), so it can never be stale, and
 another root, name or labelling of the same images finds it again. It holds the features' own digest: one
 that does not match is made again.
 """
@@ -13,12 +13,11 @@ import torch
 from jaxtyping import Float, Float16, UInt8
 from torch import Tensor
 
-from phreg.denoising import denoise
 from phreg.fingerprint import digest_bytes, digest_json
+from phreg.method.denoising import Denoising
 from phreg.models import Backbone
 from phreg.sealed import read_sealed_tensors, seal_tensors
 from phreg.storage import Folder
-from phreg.views import Views
 
 FORMAT_VERSION = 1  # raise it when the same images would have other features
 IMAGES_PER_FORWARD = 16
@@ -28,7 +27,7 @@ IMAGES_PER_FORWARD = 16
 class FeatureMaker:
     """Makes features with a frozen backbone, or finds those made before in `folder`.
 
-    With `views`, features are the average over these shifted and flipped views, as of a denoised teacher.
+    With `denoising`, features are cleaned so, as of a denoised teacher.
     `forward_passes` counts what the network was asked for, a view of an image being one.
     """
 
@@ -37,14 +36,14 @@ class FeatureMaker:
         backbone: Backbone,
         folder: Folder | None = None,
         device: str = "cpu",
-        views: Views | None = None,
+        denoising: Denoising | None = None,
     ) -> None:
         self.backbone = backbone.on(device)
         self.folder = folder
         self.device = torch.device(device)
-        self.views = views
+        self.denoising = denoising
         self.forward_passes = 0
-        self._model = _identity(backbone, views)
+        self._model = _identity(backbone, denoising)
 
     def features(self, images: UInt8[np.ndarray, "N H W 3"]) -> Float16[Tensor, "N C h w"]:
         """Features on CPU. They may hold NaN or Inf: whoever uses them checks each image."""
@@ -65,18 +64,20 @@ class FeatureMaker:
         for start in range(0, len(images), step):
             pixels = torch.from_numpy(images[start : start + step]).to(self.device)
             parts.append(self._forward(self.backbone.normalize(pixels)).half().cpu())
-            self.forward_passes += len(pixels) * (1 if self.views is None else len(self.views))
+            self.forward_passes += len(pixels) * (
+                1 if self.denoising is None else self.denoising.forward_passes
+            )
         return torch.cat(parts)
 
     def _forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        if self.views is not None:
-            return denoise(self.backbone, images, self.views)
+        if self.denoising is not None:
+            return self.denoising.features(self.backbone, images)
         with torch.inference_mode():
             features: Tensor = self.backbone(images)
         return features
 
 
-def _identity(backbone: Backbone, views: Views | None) -> dict[str, Any]:
+def _identity(backbone: Backbone, denoising: Denoising | None) -> dict[str, Any]:
     """Everything of the model that features depend on; where its weights lay is no part of it."""
     return {
         "format_version": FORMAT_VERSION,
@@ -86,5 +87,5 @@ def _identity(backbone: Backbone, views: Views | None) -> dict[str, Any]:
         "read_out": backbone.read_out,
         "mean": backbone.mean.tolist(),
         "std": backbone.std.tolist(),
-        "views": views and [views.offsets.tolist(), views.flips.tolist()],
+        "denoising": denoising and denoising.as_data(),
     }

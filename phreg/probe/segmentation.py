@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from phreg.datasets.base import LabelledSet
 from phreg.errors import DataError
 from phreg.label_config import ProbeConfig
+from phreg.method.denoising import Denoising
 from phreg.models import Backbone
 from phreg.probe.data import ProbeData
 from phreg.probe.extract import extract_features
@@ -19,7 +20,6 @@ from phreg.probe.training import OnSteps, start_values, train_head
 from phreg.scores import ConfusionMatrix
 from phreg.storage import Folder
 from phreg.types import Quarantined
-from phreg.views import Views
 
 
 class SegmentationProbeScores(BaseModel):
@@ -77,7 +77,7 @@ def probe_segmentation(
     config: ProbeConfig,
     folder: Folder | None = None,
     device: str = "cpu",
-    views: Views | None = None,
+    denoising: Denoising | None = None,
     on_progress: OnProgress | None = None,
 ) -> SegmentationProbeScores:
     """Features of both sets, a head trained on the first, its scores on the second.
@@ -86,7 +86,7 @@ def probe_segmentation(
     """
     check_same_classes(train_set, test_set)
     extract = partial(
-        extract_features, backbone, size=config.image_size, folder=folder, device=device, views=views
+        extract_features, backbone, size=config.image_size, folder=folder, device=device, denoising=denoising
     )
     train = extract(train_set, on_progress=stage(on_progress, "training features"))
     test = extract(test_set, on_progress=stage(on_progress, "test features"))

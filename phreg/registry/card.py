@@ -88,19 +88,13 @@ def _making(
     skipped_steps: int,
     pos_embed_resize: str,
 ) -> str:
-    if targets.views == 1:
-        target = f"`{student.targets}`: the teacher's raw features of 1 view"
-    else:
-        target = (
-            f"`{student.targets}`: the teacher's features averaged over {targets.views} views, shifted by up "
-            f"to {targets.max_shift:.0%} of the grid's side"
-        )
     rows = {
         "teacher": _code(teacher.model),
         "teacher's read-out": _code(teacher.read_out),
         "block": "the last" if teacher.block is None else str(teacher.block),
         "positions resampled as": f"{_code(pos_embed_resize)}; stock timm resamples them antialiased",
-        "targets": f"{target}, stored as {targets.encoding}",
+        "targets": f"`{student.targets}`: the teacher's {targets.denoiser.in_words}, "
+        f"stored as {targets.encoding}",
         "registers": str(student.registers or "none"),
         "unlocked": ", ".join(_code(name) for name in student.unlock),
         "steps": f"{steps}, of {student.batch_size} crops per worker"

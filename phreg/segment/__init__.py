@@ -1,7 +1,6 @@
 """Open-vocabulary segmentation: dense features and class names to label maps, and their scores."""
 
 from phreg.segment.class_names import ClassEmbeddings, check_nameable, class_embeddings
-from phreg.segment.features import ViewPlan
 from phreg.segment.geometry import check_windows
 from phreg.segment.pamr import pamr
 from phreg.segment.segmenter import Segmenter
@@ -11,7 +10,6 @@ __all__ = [
     "ClassEmbeddings",
     "SegmentationScores",
     "Segmenter",
-    "ViewPlan",
     "check_nameable",
     "check_windows",
     "class_embeddings",

@@ -9,9 +9,9 @@ import torch.nn.functional as F  # noqa: N812 (torch's own idiom)
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from phreg.denoising import check_finite
 from phreg.errors import ConfigError
 from phreg.fingerprint import digest_json
+from phreg.method.view_features import check_finite
 from phreg.models.text import TextTower
 from phreg.sealed import read_sealed_tensors, seal_tensors
 from phreg.storage import Folder

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from phreg.errors import ConfigError, ModelError
 from phreg.label_config import SegmentationConfig
+from phreg.method.denoising import Denoising
 from phreg.models import Backbone
-from phreg.segment.features import ViewPlan, patch_cosines
+from phreg.segment.features import patch_cosines
 from phreg.segment.geometry import Size, check_windows, input_size, origins
 from phreg.segment.labels import bands, class_labels, class_probabilities, rows_at
 from phreg.segment.pamr import pamr
@@ -35,7 +36,7 @@ class Segmenter:
         settings: sizes, windows, logit scale, background threshold, PAMR.
         background: index of the set's background class; without one the threshold does nothing. With a
             threshold it needs no name.
-        views: average features over views of each window (the denoised teacher); default: one pass.
+        denoising: how features of each window are cleaned (the denoised teacher); default: one pass.
         device: where to compute; the backbone is moved there. Default: where it is.
 
     Raises `ModelError` or `ConfigError` for parts that do not fit together.
@@ -49,7 +50,7 @@ class Segmenter:
         classes: int,
         settings: SegmentationConfig | None = None,
         background: int | None = None,
-        views: ViewPlan | None = None,
+        denoising: Denoising | None = None,
         device: str | torch.device | None = None,
     ) -> None:
         self.settings = settings or SegmentationConfig()
@@ -62,7 +63,7 @@ class Segmenter:
         self.device = self.backbone.mean.device
         self.embeddings = F.normalize(embeddings.float(), dim=-1).to(self.device)
         self.owner = owner.to(self.device)
-        self.classes, self.background, self.views = classes, background, views
+        self.classes, self.background, self.denoising = classes, background, denoising
 
     def predict(
         self, image: UInt8[np.ndarray, "H W 3"], size: Size | None = None
@@ -99,7 +100,7 @@ class Segmenter:
         window = (min(side, height), min(side, width))
         stride = self.settings.stride or max(side // 2, 1)
         places = list(product(origins(height, window[0], stride), origins(width, window[1], stride)))
-        coarse = patch_cosines(self.backbone, cut(inputs, places, window), self.embeddings, self.views)
+        coarse = patch_cosines(self.backbone, cut(inputs, places, window), self.embeddings, self.denoising)
         of_image = coarse.unflatten(0, (len(images), len(places)))
         yield from (assemble(maps, places, window, (height, width)) for maps in of_image)
 

@@ -23,6 +23,7 @@ CHANGES = [
     {"crops_per_image": 2},
     {"views": 3},
     {"max_shift": 0.1},
+    {"denoiser": {"method": "refined_views", "views": 4}},
     {"seed": 1},
     {"encoding": "int8"},
 ]

@@ -106,7 +106,7 @@ def test_the_configs_of_the_help_are_configs(tmp_path: Path) -> None:
         lines = text.partition(":\n")[2]
         (tmp_path / f"{name}.yaml").write_text(lines)
     found = load_table(tmp_path / "table.yaml")
-    assert [row.views for row in found.teacher_rows] == [1, 10]
+    assert [row.denoiser.views for row in found.teacher_rows] == [1, 10]
     assert found.run == load_config(tmp_path / "photos.yaml")
 
 

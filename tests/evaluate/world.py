@@ -7,11 +7,11 @@ import torch
 
 from phreg.cache import EncodedFeatures, TargetRows, TargetSpec, TargetStore, TeacherIdentity
 from phreg.data import CropRule, cut, decode_image, read_shard, shard_name
-from phreg.denoising import denoise
+from phreg.method.denoising import denoise
+from phreg.method.views import sample_views
 from phreg.models import Backbone, load_backbone
 from phreg.storage import Folder
 from phreg.types import Box, Quarantined
-from phreg.views import sample_views
 from tests.helpers import tiny_dinov2, write_shard
 
 SIZE = 32

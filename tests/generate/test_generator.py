@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from phreg.data import read_shard
-from phreg.denoising import denoise
 from phreg.errors import ConfigError, ContentMismatchError, ObjectNotFoundError, ShardError, SpecMismatchError
 from phreg.generate import TargetGenerator, compute_targets, crops_of
+from phreg.method.denoising import denoise
+from phreg.method.views import Views
 from phreg.models import load_backbone, load_teacher
 from phreg.storage import Folder, read_url
-from phreg.views import Views
 from tests.generate.worlds import SIZE, World, make_world
 from tests.helpers import jpeg_bytes, make_image, tiny_dinov2, write_shard, write_tar
 

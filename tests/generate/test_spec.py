@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from phreg.config import TargetConfig, TeacherConfig
+from phreg.denoiser_config import RefinedViewsConfig, ViewsConfig
 from phreg.errors import ConfigError, SpecMismatchError
 from phreg.generate import check_teacher, target_spec
 from phreg.models import load_backbone, load_teacher
@@ -42,8 +43,10 @@ def test_another_teacher_has_another_spec_and_is_refused(tmp_path: Path, other, 
     ("teacher", "target", "seed"),
     [
         ({"precision": "bfloat16"}, {}, 0),
-        ({}, {"views": 5}, 0),
-        ({}, {"max_shift": 0.2}, 0),
+        ({}, {"denoiser": ViewsConfig(views=5)}, 0),
+        ({}, {"denoiser": ViewsConfig(max_shift=0.2)}, 0),
+        ({}, {"denoiser": RefinedViewsConfig()}, 0),
+        ({}, {"denoiser": RefinedViewsConfig(combine="median")}, 0),
         ({}, {"crops_per_image": 2}, 0),
         ({}, {"min_crop": 0.4}, 0),
         ({}, {"encoding": "int8"}, 0),

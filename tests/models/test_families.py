@@ -13,10 +13,11 @@ from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
 from phreg.config import StudentConfig
-from phreg.denoising import view_features
 from phreg.distill.student import new_student
 from phreg.errors import ModelError
 from phreg.fingerprint import canonical_json
+from phreg.method.view_features import view_features
+from phreg.method.views import Views
 from phreg.models import (
     Backbone,
     Student,
@@ -29,7 +30,6 @@ from phreg.models import (
 from phreg.models.families import family_of
 from phreg.models.read_outs import READ_OUTS
 from phreg.pipeline.plan import flops_of
-from phreg.views import Views
 from tests.models.tiny_families import MADE, tiny
 
 EXACT = {"rtol": 0, "atol": 1e-5}

@@ -6,11 +6,11 @@ from importlib.resources import files
 import numpy as np
 import torch
 
-from phreg.denoising import denoise
+from phreg.method.denoising import denoise
+from phreg.method.views import sample_views
 from phreg.models import load_backbone, load_text
 from phreg.scores import ConfusionMatrix
 from phreg.segment import Segmenter, class_embeddings
-from phreg.views import sample_views
 from phreg.world.classes import CLASSES
 from phreg.world.scenes import draw_scene
 

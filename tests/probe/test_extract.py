@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from phreg.datasets.base import LabelledImage
-from phreg.denoising import denoise
 from phreg.errors import DataError, ModelError
+from phreg.method.denoising import Denoising, denoise
+from phreg.method.views import sample_views
 from phreg.models import Backbone, load_backbone
 from phreg.probe import ProbeData, extract_features
 from phreg.probe import extract as extract_module
 from phreg.probe.extract import resized
 from phreg.storage import Folder
-from phreg.views import sample_views
 from tests.helpers import tiny_dinov2
 from tests.probe.sets import MemorySet, picture
 
@@ -88,8 +88,8 @@ def test_other_pixels_models_sizes_and_views_are_made_anew(backbone: Backbone, f
     assert passes(backbone, dot) == 2
     assert passes(backbone, images(2)[::-1]) == 2
     assert passes(backbone, images(2), 48) == 2
-    assert passes(backbone, images(2), views=sample_views(4, 3)) == 6
-    assert passes(backbone, images(2), views=sample_views(4, 3, seed=1)) == 6
+    assert passes(backbone, images(2), denoising=Denoising.of_views(3)) == 6
+    assert passes(backbone, images(2), denoising=Denoising.of_views(3, seed=1)) == 6
     assert passes(load_backbone(tiny_dinov2(SIZE, seed=1)), images(2)) == 2
     assert passes(load_backbone(tiny_dinov2(SIZE), read_out="value"), images(2)) == 2
     assert passes(load_backbone(tiny_dinov2(SIZE), mean=(0.0, 0.0, 0.0)), images(2)) == 2
@@ -99,7 +99,9 @@ def test_other_pixels_models_sizes_and_views_are_made_anew(backbone: Backbone, f
 
 def test_views_give_the_denoised_features(backbone: Backbone, folder: Folder) -> None:
     views = sample_views(4, 4, 0.3)
-    data = extract_features(backbone, MemorySet(images(2)), folder=folder, views=views)
+    data = extract_features(
+        backbone, MemorySet(images(2)), folder=folder, denoising=Denoising.of_views(4, 0.3)
+    )
     pixels = np.stack([resized(picture(i), (SIZE, SIZE)) for i in range(2)])
     expected = denoise(backbone, backbone.normalize(torch.from_numpy(pixels)), views)
     assert torch.equal(data.features, expected.half())

@@ -6,13 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phreg.denoising import denoise
 from phreg.errors import ConfigError, ModelError, NonFiniteError, SampleError
 from phreg.label_config import SegmentationConfig
+from phreg.method.denoising import Denoising, denoise
+from phreg.method.views import sample_views
 from phreg.models import load_backbone
 from phreg.models.text import load_text
-from phreg.segment import Segmenter, ViewPlan, class_embeddings, labels
-from phreg.views import sample_views
+from phreg.segment import Segmenter, class_embeddings, labels
 from tests.helpers import save_tiny_open_clip, tiny_dinov2
 from tests.segment.examples import PATCH, backbone, image, patch_features, random_names, segmenter
 
@@ -140,8 +140,8 @@ def test_background_by_threshold() -> None:
 
 def test_views_are_averaged_before_the_cosines() -> None:
     model, pixels, names = backbone(), image(9), random_names(4)
-    plan = ViewPlan(count=6, max_shift=0.2, seed=3)
-    found = Segmenter(model, names, torch.arange(4), 4, views=plan).probabilities(pixels)
+    plan = Denoising.of_views(count=6, max_shift=0.2, seed=3)
+    found = Segmenter(model, names, torch.arange(4), 4, denoising=plan).probabilities(pixels)
     clean = denoise(model, model.normalize(torch.from_numpy(pixels)[None]), sample_views(8, 6, 0.2, 3))
     cosines = torch.einsum("chw,nc->nhw", torch.nn.functional.normalize(clean[0], dim=0), names)
     fine = torch.nn.functional.interpolate(cosines[None], scale_factor=8, mode="bilinear")[0]
@@ -151,7 +151,7 @@ def test_views_are_averaged_before_the_cosines() -> None:
 def test_one_view_is_no_denoising() -> None:
     model, pixels, names = backbone(), image(9, 96, 64), random_names(4)
     plain = Segmenter(model, names, torch.arange(4), 4)
-    one_view = Segmenter(model, names, torch.arange(4), 4, views=ViewPlan(count=1))
+    one_view = Segmenter(model, names, torch.arange(4), 4, denoising=Denoising.of_views(count=1))
     np.testing.assert_allclose(one_view.probabilities(pixels), plain.probabilities(pixels), atol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Denoising: the average of a crop's un-shifted features over its views (paper section 3.2).
+"""The features of a crop's views, put back on the crop's grid (paper section 3.2).
 
 Tokens are shifted, not pixels: the crop and its mirror image are patch-embedded once each, and every
 view is an index into those tokens, with the embedding of a white patch for what lies outside. That is
@@ -7,8 +7,6 @@ exact, because shifts are whole patches and the embedding sees one patch at a ti
 Shapes: B batch, n views, P = h w patches (row-major), C width of the features.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,43 +14,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from phreg.errors import ConfigError, NonFiniteError
+from phreg.method.views import Views
 from phreg.models.backbone import Backbone, Watch
-from phreg.views import Views
 
 Grid = tuple[int, int]
-
-
-def denoise(
-    backbone: Backbone,
-    images: Float[Tensor, "B 3 H W"],
-    views: Views,
-    images_per_forward: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> Float[Tensor, "B C h w"]:
-    """Dense features of normalised images, averaged in float32 over the views that saw each patch.
-
-    Args:
-        images_per_forward: images (each with all its views) per forward pass. Default: 1 on CPU, so that a
-            target does not depend on its batch; all of them elsewhere.
-        on_progress: told (images done, images in all) after each forward pass.
-
-    Raises `ConfigError` if some patch is seen by no view, `NonFiniteError` if a feature is NaN or Inf.
-    """
-    _check_coverage(views, backbone.grid_of(images))
-    chunk = images_per_forward or (1 if images.device.type == "cpu" else len(images))
-    per_image = views.for_batch(len(images))
-    with torch.no_grad():
-        parts = []
-        for start in range(0, len(images), max(chunk, 1)):
-            end = min(start + chunk, len(images))
-            parts.append(_denoise_chunk(backbone, images[start:end], per_image[start:end]))
-            if on_progress is not None:
-                on_progress(end, len(images))
-    h, w = backbone.grid_of(images)
-    if not parts:
-        return images.new_zeros(0, backbone.out_dim, h, w, dtype=torch.float32)
-    features: Tensor = torch.cat(parts).transpose(1, 2).unflatten(2, (h, w))
-    return features.contiguous()
 
 
 def view_features(
@@ -63,16 +28,22 @@ def view_features(
     Where a view did not see a patch, its features are 0. One forward pass of B n inputs, view by view;
     `watch` is shown their tokens, block by block, where they stand in the views. Raises `NonFiniteError`.
     """
-    views = views.for_batch(len(images))
-    grid = backbone.grid_of(images)
+    views, grid = views.for_batch(len(images)), backbone.grid_of(images)
     source = torch.from_numpy(source_indices(views, grid)).to(images.device)
-    place = torch.from_numpy(placement_indices(views, grid)).to(images.device)
     tokens = _shifted_tokens(backbone, images, source)
     features = backbone.features(tokens, watch).float().unflatten(0, source.shape[:2])
     check_finite(features, "features of the views")
+    return placed(features, views, grid)
+
+
+def placed(
+    values: Float[Tensor, "B n P C"], views: Views, grid: Grid
+) -> tuple[Float[Tensor, "B n P C"], Bool[Tensor, "B n P"]]:
+    """What stands in the views, back on the crop's grid, and which patches each saw; where not, it is 0."""
+    place = torch.from_numpy(placement_indices(views.for_batch(len(values)), grid)).to(values.device)
     seen = place >= 0
-    placed = features.gather(2, place.clamp(min=0)[..., None].expand(-1, -1, -1, features.shape[-1]))
-    return torch.where(seen[..., None], placed, 0.0), seen
+    found = values.gather(2, place.clamp(min=0)[..., None].expand(-1, -1, -1, values.shape[-1]))
+    return torch.where(seen[..., None], found, 0.0), seen
 
 
 def check_finite(features: Tensor, what: str) -> None:
@@ -133,12 +104,8 @@ def _shifted_tokens(
     return bank.gather(1, index).reshape(-1, h, w, width)
 
 
-def _denoise_chunk(backbone: Backbone, images: Tensor, views: Views) -> Float[Tensor, "B P C"]:
-    features, seen = view_features(backbone, images, views)
-    return features.sum(1) / seen.sum(1)[..., None]
-
-
-def _check_coverage(views: Views, grid: Grid) -> None:
+def check_coverage(views: Views, grid: Grid) -> None:
+    """Raise `ConfigError` if some patch is seen by no view."""
     seen = (placement_indices(views, grid) >= 0).any(-2)
     if not seen.all():
         unseen = int(np.argwhere(~seen)[0][-1])

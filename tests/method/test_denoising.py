@@ -4,10 +4,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phreg.denoising import denoise, placement_indices, source_indices, view_features
 from phreg.errors import ConfigError, ModelError, NonFiniteError
+from phreg.method.denoising import denoise
+from phreg.method.view_features import placement_indices, source_indices, view_features
+from phreg.method.views import Views, sample_views, stack_views
 from phreg.models import Backbone, load_backbone
-from phreg.views import Views, sample_views, stack_views
 from tests.helpers import tiny_clip, tiny_dinov2
 
 

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phreg import views as views_module
 from phreg.errors import ConfigError
-from phreg.views import Views, sample_views
+from phreg.method import views as views_module
+from phreg.method.views import Views, sample_views
 
 
 @given(

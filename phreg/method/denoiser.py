@@ -1,0 +1,41 @@
+"""`Denoiser`: what every way of cleaning features is to those that use it.
+
+Shapes: B batch, P = h w patches (row-major), C width of the features.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from phreg.denoiser_config import DenoiserConfig
+from phreg.method.views import Views
+from phreg.models import Backbone
+
+Described = TypeVar("Described", bound=DenoiserConfig)
+
+
+class Denoiser(ABC, Generic[Described]):
+    """One description at work. Kept between calls, for any number of networks; no gradients are wanted."""
+
+    def __init__(self, config: Described) -> None:
+        self.config = config
+
+    @abstractmethod
+    def features(
+        self, backbone: Backbone, images: Float[Tensor, "B 3 H W"], views: Views
+    ) -> Float[Tensor, "B P C"]:
+        """Clean features, in float32, of normalised images: few enough for one forward pass with all views.
+
+        `views` has a set for each image, as many as the description says or as the caller chose; each patch
+        is in one of them at least. On a CPU no value may depend on the other images. Raises `NonFiniteError`.
+        """
+
+    def check(self, backbone: Backbone) -> None:
+        """Raise `ConfigError` if this network cannot be cleaned so. Asked before anything is computed."""
+
+    def calibrated(self, backbone: Backbone, images: Float[Tensor, "N 3 H W"]) -> Described:
+        """The description with what it needs to know of this network, found on these images. The same input
+        gives the same answer. Raises `ConfigError` if they do not show it."""
+        return self.config

@@ -1,0 +1,96 @@
+"""Denoisers in configs: their options stand among the section's own; mistakes are named where they stand."""
+
+import pickle
+
+import pytest
+
+from phreg.config import TargetConfig, parse_config
+from phreg.denoiser_config import KNOWN, RefinedViewsConfig, ViewsConfig
+from phreg.errors import ConfigError
+from phreg.method.denoising import DENOISERS, described
+from phreg.table_config import TeacherRow
+from tests.test_config import minimal
+
+
+def targets(**fields: object) -> TargetConfig:
+    return parse_config(minimal() | {"targets": {"denoised": fields}}).targets["denoised"]
+
+
+def test_every_description_has_what_it_does_and_says_what_it_is() -> None:
+    assert DENOISERS.keys() == KNOWN.keys()
+    for name, kind in KNOWN.items():
+        config = kind()
+        assert config.method == name
+        assert config.title
+        assert config.in_words
+        assert config.forward_passes > 0
+
+
+def test_flat_fields_mean_views() -> None:
+    assert targets().denoiser == ViewsConfig(views=10, max_shift=0.15)
+    assert targets(views=3, encoding="int8").denoiser == ViewsConfig(views=3)
+    assert targets(method="views", max_shift=0.3).denoiser == ViewsConfig(max_shift=0.3)
+
+
+def test_another_methods_options_stand_beside_the_sections() -> None:
+    found = targets(method="refined_views", combine="median", views=5, encoding="float32")
+    assert found.denoiser == RefinedViewsConfig(combine="median", views=5)
+    assert found.encoding == "float32"
+
+
+def test_a_row_is_one_pass_unless_it_says_more() -> None:
+    def row(**fields: object) -> TeacherRow:
+        return TeacherRow.model_validate({"name": "a row", "read_out": "value", **fields})
+
+    assert row().denoiser.is_one_pass
+    assert row(views=4).denoiser == ViewsConfig(views=4)
+    assert row(method="views").denoiser == ViewsConfig(views=10)
+    assert row(method="refined_views").denoiser == RefinedViewsConfig()
+
+
+def test_a_section_is_written_as_it_is_read() -> None:
+    config = parse_config(minimal() | {"targets": {"denoised": {"method": "refined_views", "trim": 0.1,
+                                                               "combine": "trimmed_mean"}}})  # fmt: skip
+    written = config.model_dump(mode="json")
+    assert written["targets"]["denoised"]["method"] == "refined_views"
+    assert "denoiser" not in written["targets"]["denoised"]
+    assert (
+        type(config).model_validate(written | {"students": minimal()["students"]}).targets == config.targets
+    )
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"method": "mean"}, "targets.denoised.method: expected one of views, refined_views"),
+        ({"method": ["views"]}, "targets.denoised.method: expected one of views"),
+        ({"method": "views", "combine": "mean"}, "denoised.combine: an option of method: refined_views"),
+        ({"combine": "mean"}, "option of method: refined_views; this is method: views"),
+        ({"method": "refined_views", "combin": "mean"}, "combin: unknown key; did you mean combine?"),
+        ({"encodin": "int8"}, "targets.denoised.encodin: unknown key; did you mean encoding?"),
+        ({"xyz": 1}, "denoised.xyz: unknown key; there are method, views, max_shift, crops_per_image"),
+        ({7: 1}, "targets.denoised.7: unknown key"),
+        ({"method": "refined_views", "combine": "mode"}, "targets.denoised.combine: Input should be 'mean'"),
+        ({"method": "refined_views", "views": 1}, "at least 2 views to take a mean of, found 1"),
+        ({"method": "refined_views", "views": 2, "combine": "median"}, "at least 3 views to take a median"),
+        ({"method": "refined_views", "trim": 0.1}, "trim belongs to combine: trimmed_mean, and combine is"),
+        ({"method": "refined_views", "outlier_factor": None}, "take that, or a combine"),
+        ({"denoiser": {"method": "views"}}, "targets.denoised.denoiser: unknown key"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named_where_they_stand(fields: dict, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        targets(**{}) if not fields else parse_config(minimal() | {"targets": {"denoised": fields}})
+    assert said in str(caught.value)
+
+
+def test_methods_of_the_python_interface_are_checked_too() -> None:
+    assert described({"method": "views", "views": 3}) == ViewsConfig(views=3)
+    assert described("refined_views") == RefinedViewsConfig()
+    for wrong, said in (
+        ("mean", "views, refined_views"),
+        ({"method": "views", "trim": 1}, "an option of method"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            described(wrong)
