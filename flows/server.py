@@ -28,7 +28,7 @@ from prefect.settings import (
     get_current_settings,
 )
 
-from flows import leash
+from flows import parent_death
 from flows.home import check_can_be_written
 from phreg.errors import ConfigError, PhregError
 from phreg.execution.backoff import backoff
@@ -149,7 +149,7 @@ class TemporaryServer(SubprocessASGIServer):
         arguments += ["prefect.server.api.server:create_app", "--fd", str(listener.fileno())]
         arguments += ["--log-level", "error", "--lifespan", "on"]
         settings = get_current_settings().to_environment_variables(exclude_unset=True)
-        return leash.start(
+        return parent_death.start(
             arguments,
             os.environ | _TEMPORARY | settings,
             pass_fds=(listener.fileno(),),

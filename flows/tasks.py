@@ -13,9 +13,8 @@ from prefect.tasks import Task
 from flows.progress import reported, reporting
 from phreg.config import RunConfig, StudentConfig
 from phreg.distill.result import StudentReport
-from phreg.errors import CacheError, DownloadError
+from phreg.errors import CacheError, DownloadError, is_permanent_error
 from phreg.evaluate import Evaluation
-from phreg.execution.failures import is_mistake
 from phreg.execution.targets import TargetsReport
 from phreg.pipeline import assess, methods, page, prepare, register, students, targets
 from phreg.pipeline.heal import on_sound_targets
@@ -27,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def may_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Retry what may pass by itself, such as storage that does not answer; not a mistake."""
     error = state.result(raise_on_failure=False)
-    return not (isinstance(error, Exception) and is_mistake(error))
+    return not (isinstance(error, Exception) and is_permanent_error(error))
 
 
 def may_pass_at_the_start(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

@@ -175,3 +175,10 @@ class TrainingError(PhregError):
 
 class RegistryError(PhregError):
     """A registry entry that is missing, incomplete or altered."""
+
+
+def is_permanent_error(error: Exception) -> bool:
+    """Whether an error of ours would come again: all but storage that does not answer."""
+    lasting = isinstance(error, ObjectNotFoundError | PermanentStorageError)
+    passing = isinstance(error, StorageError) and not lasting
+    return isinstance(error, PhregError) and not passing

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import httpx
 
-from flows import leash
+from flows import parent_death
 from tests.processes import Started, Starter, starter
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-LEASHED = [sys.executable, "-P", leash.__file__, "prefect"]  # they end with the tests, however these end
+BOUND = [sys.executable, "-P", parent_death.__file__, "prefect"]  # they end with the tests, however these end
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -88,13 +88,13 @@ def prefect_stack(folder: Path, **environment: str) -> Iterator[Stack]:
 
 def _start_server(start: Starter, port: int) -> Started:
     place = ["--host", "127.0.0.1", "--port", str(port)]
-    server = start.start([*LEASHED, "server", "start", *place])
+    server = start.start([*BOUND, "server", "start", *place])
     server.until(lambda: _answers(port))
     return server
 
 
 def _start_worker(start: Starter) -> Started:
-    return start.start([*LEASHED, "worker", "start", "--pool", "phreg"])
+    return start.start([*BOUND, "worker", "start", "--pool", "phreg"])
 
 
 def _answers(port: int) -> bool:

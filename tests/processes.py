@@ -91,7 +91,7 @@ class Starter:
     started: list[Started] = field(default_factory=list)
 
     def start(self, command: Sequence[str], cwd: Path | None = None, **environment: str) -> Started:
-        """Its input is a pipe that ends with this process, as what is on a leash does (`flows.leash`)."""
+        """Its input is a pipe that ends with this process, as `flows.parent_death` does."""
         mark = uuid.uuid4().hex
         log = self.folder / f"log-{len(self.started)}"
         with log.open("wb") as out:

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, StringConstraints, ValidationError
 
+from phreg.checksummed import from_checksummed_json, to_checksummed_json
 from phreg.errors import CacheError, CorruptTargetsError, SpecMismatchError
 from phreg.fingerprint import digest_bytes, digest_json
-from phreg.sealed import seal, unseal
 from phreg.types import Quarantined
 
 FORMAT_VERSION = 1
@@ -85,14 +85,14 @@ class CommitRecord(BaseModel):
 
     def to_json(self) -> Json:
         """Canonical JSON with a checksum of its own."""
-        return seal(self.model_dump(mode="json"))
+        return to_checksummed_json(self.model_dump(mode="json"))
 
     @classmethod
     def from_json(cls, data: Json, shard: str, url: str) -> Self:
         """Raises `CorruptTargetsError` unless this is a whole record of this shard, and
         `SpecMismatchError` if it is a whole one of a later format, which no one here may touch."""
         try:
-            fields = unseal(data)
+            fields = from_checksummed_json(data)
             _refuse_later(fields, url)
             record = cls.model_validate(fields)
         except ValidationError as error:

@@ -52,7 +52,7 @@ class _State:
 
 
 def _give_up() -> None:
-    """What the run has started ends by itself once it is gone: see `flows.leash`; Ray's processes notice."""
+    """What the run has started ends by itself: see `flows.parent_death`; Ray's processes notice."""
     _say(f"interrupted; the clean-up took more than {CLEAN_UP_S:g} s and was left")
     os._exit(INTERRUPTED)
 

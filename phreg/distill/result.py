@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from phreg.checksummed import from_checksummed_json, to_checksummed_json
 from phreg.distill.job import StudentJob
 from phreg.distill.skipped import NONE_SKIPPED, SkippedSteps
 from phreg.errors import ObjectNotFoundError, hide_credentials
 from phreg.fingerprint import digest_bytes
-from phreg.sealed import seal, unseal
 from phreg.storage import Folder
 
 RESULT = "result.json"
@@ -62,7 +62,7 @@ def publish(
         "report": report.to_plain(),
         "files": {path: digest_bytes(data) for path, data in files.items()},
     }
-    folder.write(RESULT, seal(record))
+    folder.write(RESULT, to_checksummed_json(record))
 
 
 def finished_report(job: StudentJob, output: Folder) -> StudentReport | None:
@@ -70,7 +70,7 @@ def finished_report(job: StudentJob, output: Folder) -> StudentReport | None:
     what is damaged is named in the log, and made anew from the last checkpoint."""
     folder = job.folder(output)
     try:
-        record = unseal(folder.read(RESULT), older=True)
+        record = from_checksummed_json(folder.read(RESULT), older=True)
         report = StudentReport.from_plain(record["report"], folder.url)
         damaged = [path for path, digest in record["files"].items() if not _is_whole(folder, path, digest)]
     except ObjectNotFoundError:

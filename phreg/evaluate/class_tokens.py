@@ -11,10 +11,10 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from phreg.checksummed import read_checksummed_tensors, to_checksummed_tensors
 from phreg.method.view_features import check_finite
 from phreg.models import Backbone
 from phreg.progress import tell
-from phreg.sealed import read_sealed_tensors, seal_tensors
 from phreg.storage import Folder
 
 NEIGHBOURS = 5
@@ -66,11 +66,11 @@ def kept_from_teacher(
     `teacher` loads it where they are not there."""
     own = class_tokens(backbone, crops, device)
     path = f"{benchmark}.class.safetensors"
-    stored = None if folder is None else read_sealed_tensors(folder, path)
+    stored = None if folder is None else read_checksummed_tensors(folder, path)
     if stored is not None:
         return class_token_metrics(own, stored["class_tokens"])
     network = teacher()
     made = own if network is backbone else class_tokens(network, crops, device)
     if folder is not None:
-        folder.write(path, seal_tensors({"class_tokens": made}))
+        folder.write(path, to_checksummed_tensors({"class_tokens": made}))
     return class_token_metrics(own, made)

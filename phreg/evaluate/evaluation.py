@@ -7,13 +7,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from phreg.cache import TargetStore
+from phreg.checksummed import read_checksummed_json, to_checksummed_json
 from phreg.config import EvaluationConfig
 from phreg.evaluate.class_tokens import kept_from_teacher
 from phreg.evaluate.evaluator import measurements
 from phreg.evaluate.held_out import held_out, held_out_shards
 from phreg.fingerprint import digest_json
 from phreg.models import Backbone
-from phreg.sealed import read_sealed, seal
 from phreg.storage import Folder
 
 FORMAT_VERSION = 3  # raise it when the same model would measure otherwise
@@ -80,7 +80,7 @@ def evaluate_model(
         forward_passes=passes,
     )
     if folder is not None:
-        folder.write(f"{digest}.json", seal(evaluation.model_dump(mode="json")))
+        folder.write(f"{digest}.json", to_checksummed_json(evaluation.model_dump(mode="json")))
     return evaluation
 
 
@@ -119,7 +119,7 @@ def model_identity(backbone: Backbone) -> dict[str, Any]:
 
 def _stored(folder: Folder, digest: str) -> Evaluation | None:
     """The evaluation stored under a digest. One that cannot be read is measured again, and replaced."""
-    fields = read_sealed(folder, f"{digest}.json")
+    fields = read_checksummed_json(folder, f"{digest}.json")
     if fields is None:
         return None
     try:

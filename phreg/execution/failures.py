@@ -3,14 +3,7 @@
 from ray.train import ControllerError, WorkerGroupError
 
 from phreg.distill.job import StudentJob
-from phreg.errors import ObjectNotFoundError, PermanentStorageError, PhregError, StorageError, TrainingError
-
-
-def is_mistake(error: Exception) -> bool:
-    """Whether an error of ours would come again: all but storage that does not answer."""
-    lasting = isinstance(error, ObjectNotFoundError | PermanentStorageError)
-    passing = isinstance(error, StorageError) and not lasting
-    return isinstance(error, PhregError) and not passing
+from phreg.errors import PhregError, TrainingError
 
 
 def explained(job: StudentJob, error: Exception | None) -> Exception:

@@ -6,9 +6,9 @@ import ray
 from ray._private.state import state
 
 from phreg.device import Gpus, gpus_here
+from phreg.execution.capacity import may_grow
 from phreg.execution.cluster import check_address
 from phreg.execution.probe import gpus_in
-from phreg.execution.room import may_grow
 
 
 def gpus_of(address: str | None = None) -> Gpus:

@@ -15,7 +15,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from phreg.errors import GenerationError
-from phreg.execution.room import resource_words
+from phreg.execution.capacity import resource_words
 from phreg.execution.stall import StallDetector
 from phreg.execution.watch import ClusterWatch
 from phreg.execution.work import Failure, Work

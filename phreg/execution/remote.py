@@ -7,9 +7,9 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from phreg.errors import PhregError
+from phreg.execution.capacity import CapacityCheck
 from phreg.execution.pool import original
 from phreg.execution.progress_actor import ProgressChannel, ProgressSender, channel_if_heard
-from phreg.execution.room import Room
 from phreg.execution.visibility import NOWHERE, Claim, Places, claimed, naming_the_node
 from phreg.execution.watch import ClusterWatch
 from phreg.progress import heard_by, pass_on, tell
@@ -38,7 +38,7 @@ def run_remote(
     """
     watch = ClusterWatch()
     watch.wait()
-    room = Room(
+    capacity = CapacityCheck(
         {"CPU": num_cpus, "GPU": num_gpus},
         1,
         function.__name__.strip("_"),
@@ -52,7 +52,7 @@ def run_remote(
         for attempt in range(1, ATTEMPTS + 1):
             reference = task.remote(function, args, max(1, int(num_cpus)), channel and channel.sender, claim)
             try:
-                result: Result = _awaited(reference, watch, room, channel)
+                result: Result = _awaited(reference, watch, capacity, channel)
                 return result
             except RayTaskError as error:
                 raise original(error) from error
@@ -65,11 +65,13 @@ def run_remote(
     raise AssertionError("unreachable")
 
 
-def _awaited(reference: Any, watch: ClusterWatch, room: Room, channel: ProgressChannel | None) -> Any:
+def _awaited(
+    reference: Any, watch: ClusterWatch, capacity: CapacityCheck, channel: ProgressChannel | None
+) -> Any:
     while True:
         check_stop()
         if watch.check():
-            room.check()
+            capacity.check()
         if channel is not None and (news := channel.latest()) is not None:
             pass_on(news)
         if ray.wait([reference], timeout=POLL_S)[0]:

@@ -18,11 +18,11 @@ from phreg.errors import (
     ModelError,
     PhregError,
     SpecMismatchError,
+    is_permanent_error,
 )
+from phreg.execution.capacity import CapacityCheck
 from phreg.execution.cluster import connect
-from phreg.execution.failures import is_mistake
 from phreg.execution.pool import OnError, PoolSettings, run_pool
-from phreg.execution.room import Room
 from phreg.execution.tally import OnProgress, Tally, TargetsProgress
 from phreg.execution.visibility import Answer, Claim, Places, claimed, naming_the_node
 from phreg.generate import GeneratorProgress, ShardReport, TargetGenerator
@@ -115,7 +115,7 @@ def generate_targets(
     tally = Tally(urls, set(store.shards()), on_progress or _tell)
     places = Places.of([cache_url], [*urls, *teacher.files])
     with connect(address):
-        _room(generation, len(urls)).check()  # what a Ray of our own lacks will not come
+        _capacity(generation, len(urls)).check()  # what a Ray of our own lacks will not come
         with claimed(places, [actor_resources(generation)]) as claim:
             failures = run_pool(
                 _in_own_order(urls),
@@ -149,7 +149,7 @@ def judge(error: Exception) -> OnError:
     """What an actor's exception means for the pool."""
     if isinstance(error, ModelError | DownloadError | ConfigError | SpecMismatchError | MissingTargetsError):
         return OnError.STOP  # about the teacher or the store, not about a shard
-    if is_mistake(error):
+    if is_permanent_error(error):
         return OnError.GIVE_UP
     # After some CUDA errors nothing works in a process any more; storage that fails is no such case.
     return OnError.RETRY if isinstance(error, PhregError) else OnError.REPLACE
@@ -187,10 +187,10 @@ def _settings(generation: GenerationConfig) -> PoolSettings:
     )
 
 
-def _room(generation: GenerationConfig, shards: int) -> Room:
+def _capacity(generation: GenerationConfig, shards: int) -> CapacityCheck:
     actors = min(generation.min_actors, shards)
     options = "generation.min_actors, cpus_per_actor, gpus_per_actor"
-    return Room(
+    return CapacityCheck(
         actor_resources(generation),
         actors,
         "the actors that make targets",

@@ -32,11 +32,11 @@ from phreg.distill.result import StudentReport, finished_report
 from phreg.distill.trainer import train_student
 from phreg.distill.workers import Workers
 from phreg.errors import ClusterError
+from phreg.execution.capacity import CapacityCheck
 from phreg.execution.cluster import connect
 from phreg.execution.failures import explained
 from phreg.execution.placement import free_place, keep_place
 from phreg.execution.progress_actor import ProgressChannel, ProgressSender
-from phreg.execution.room import Room
 from phreg.execution.visibility import Claim, Places, claimed, naming_the_node
 from phreg.execution.watch import ClusterWatch
 from phreg.execution.worker_groups import alone, together
@@ -74,7 +74,7 @@ def distil(
     for name, value in _RAY_TRAIN_SETTINGS.items():
         os.environ.setdefault(name, value)
     with connect(address):
-        _room(job).check()  # what a Ray of our own lacks will not come
+        _capacity(job).check()  # what a Ray of our own lacks will not come
         job = job.with_absolute_paths()
         with claimed(_places(job, output), [worker_resources(job.training)]) as claim:
             return _fit(job, output, on_progress, claim)
@@ -89,7 +89,7 @@ def _fit(
     try:
         with tempfile.TemporaryDirectory(prefix="phreg-ray-train-", ignore_cleanup_errors=True) as scratch:
             trainer = _trainer(job, output, channel, scratch, claim)
-            follower = _Follower(channel, _room(job), on_progress or _tell)
+            follower = _Follower(channel, _capacity(job), on_progress or _tell)
             trainer.while_waiting = follower.follow
             report: StudentReport = trainer.fit().return_value  # type: ignore[attr-defined]  # v2's has one
             follower.show(channel.last())
@@ -112,14 +112,14 @@ def _tell(progress: StudentProgress) -> None:
 class _Follower:
     """Looks at the cluster, and tells what is new of the training."""
 
-    def __init__(self, channel: ProgressChannel, room: Room, on_progress: OnProgress) -> None:
-        self._channel, self._room, self._on_progress = channel, room, on_progress
+    def __init__(self, channel: ProgressChannel, capacity: CapacityCheck, on_progress: OnProgress) -> None:
+        self._channel, self._capacity, self._on_progress = channel, capacity, on_progress
         self._watch, self._step = ClusterWatch(), 0
 
     def follow(self) -> None:
         check_stop()
         if self._watch.check():
-            self._room.check()
+            self._capacity.check()
             self.show(self._channel.latest())
 
     def show(self, news: Progress | StudentProgress | None) -> None:
@@ -214,10 +214,10 @@ def _stop_at_mistakes() -> UserCallback:
 
     class StopAtMistakes(UserCallback):
         def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:
-            from phreg.execution.failures import is_mistake
+            from phreg.errors import is_permanent_error
 
             for error in worker_exceptions.values():
-                if is_mistake(error):
+                if is_permanent_error(error):
                     raise error
 
     return StopAtMistakes()
@@ -233,8 +233,10 @@ def worker_resources(training: TrainingConfig) -> dict[str, float]:
     return {"CPU": training.cpus_per_worker} | gpus
 
 
-def _room(job: StudentJob) -> Room:
+def _capacity(job: StudentJob) -> CapacityCheck:
     training = job.training
     options = "training.workers, cpus_per_worker, gpus_per_worker"
     what = f"the workers of the student {job.student.name}"
-    return Room(worker_resources(job.training), training.workers, what, options, training.start_timeout_s)
+    return CapacityCheck(
+        worker_resources(job.training), training.workers, what, options, training.start_timeout_s
+    )

@@ -19,8 +19,8 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from phreg.errors import ConfigError, ObjectNotFoundError, StorageError
+from phreg.execution.capacity import may_grow
 from phreg.execution.node_look import look_function, remove_function
-from phreg.execution.room import may_grow
 from phreg.progress import tell
 from phreg.stopping import check_stop
 from phreg.storage import TEMPORARY_PREFIX, Folder, local_path

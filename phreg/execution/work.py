@@ -29,7 +29,7 @@ class Work(Generic[Item]):
     other fails, whatever the item, nothing is handed out for as long: a store that is away for some
     minutes should not use up the attempts of all items.
 
-    When a worker dies with one item in its hands, that item has used up an attempt. With several, the
+    When a worker dies with one item in flight, that item has used up an attempt. With several, the
     guilty one cannot be told: none is charged, and all must henceforth run alone.
     """
 
@@ -51,15 +51,17 @@ class Work(Generic[Item]):
         self._failed_in_a_row = 0
         self._paused_until = 0.0
 
-    def next(self, company: Sequence[int] = ()) -> int | None:
-        """The next item for a worker that has `company` in its hands; None if it should get none now."""
+    def next(self, in_flight: Sequence[int] = ()) -> int | None:
+        """The next item for a worker that has `in_flight` at work; None if it should get none now."""
         now = self._clock()
         for index in [index for index, due in self._later.items() if due <= now]:
             del self._later[index]
             self._waiting.append(index)
         if now < self._paused_until or not self._waiting:
             return None
-        if any(index in self._alone for index in company) or (company and self._waiting[0] in self._alone):
+        if any(index in self._alone for index in in_flight) or (
+            in_flight and self._waiting[0] in self._alone
+        ):
             return None
         return self._waiting.popleft()
 
@@ -75,7 +77,7 @@ class Work(Generic[Item]):
             self._paused_until = self._clock() + backoff(self._failed_in_a_row - 1, self._jitter())
 
     def lost(self, held: Sequence[int], error: Exception) -> None:
-        """A worker died with these items in its hands."""
+        """A worker died with these items in flight."""
         if len(held) == 1:
             self._alone.update(held)
             self._charge(held[0], error)
@@ -83,7 +85,7 @@ class Work(Generic[Item]):
             self.given_back(held)
 
     def given_back(self, held: Sequence[int]) -> None:
-        """A worker was sent away with these items in its hands: no attempt of theirs."""
+        """A worker was sent away with these items in flight: no attempt of theirs."""
         self._alone.update(held)
         self._waiting.extend(held)
 

@@ -12,6 +12,12 @@ from typing import Any, NamedTuple
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from phreg.checksummed import (
+    read_checksummed_json,
+    read_checksummed_tensors,
+    to_checksummed_json,
+    to_checksummed_tensors,
+)
 from phreg.config import RunConfig
 from phreg.datasets import LabelledSet, open_set
 from phreg.label_config import Column, LabelledSetConfig, ProbeColumn, SetColumn, is_embedding_file
@@ -20,7 +26,6 @@ from phreg.models import Backbone
 from phreg.models.text import TextTower, load_text
 from phreg.probe import TRAINING, probe_depth, probe_segmentation
 from phreg.progress import tell
-from phreg.sealed import read_sealed, read_sealed_tensors, seal, seal_tensors
 from phreg.segment import ClassEmbeddings, Segmenter, class_embeddings, segment_and_count
 from phreg.segment.embedding_file import EmbeddingFile, read_embedding_file
 from phreg.set_counts import SetCounts
@@ -184,7 +189,7 @@ def _skipped(images: Sized) -> Scores:
 def stored_scores(folder: Folder, digest: str, counted: bool) -> Scores | None:
     """Scores found under a digest; what cannot be read is measured again. `counted`: as are those whose
     images' counts are gone."""
-    fields = read_sealed(folder, f"scores/{digest}.json")
+    fields = read_checksummed_json(folder, f"scores/{digest}.json")
     try:
         scores = None if fields is None else TypeAdapter(Scores).validate_python(fields.get("scores"))
     except ValidationError:
@@ -197,14 +202,14 @@ def store_found(folder: Folder, digest: str, found: Found) -> None:
     if found.counts is not None:
         keys = torch.frombuffer(bytearray(json.dumps(found.counts.keys).encode()), dtype=torch.uint8)
         tensors = {"counts": torch.from_numpy(found.counts.counts), "keys": keys}
-        folder.write(_counts_path(digest), seal_tensors(tensors))
+        folder.write(_counts_path(digest), to_checksummed_tensors(tensors))
     if not found.scores.get(SKIPPED):
-        folder.write(f"scores/{digest}.json", seal({"scores": found.scores}))
+        folder.write(f"scores/{digest}.json", to_checksummed_json({"scores": found.scores}))
 
 
 def stored_counts(folder: Folder, digest: str) -> SetCounts | None:
     """The counts of each image, from when the scores of this digest were measured last."""
-    tensors = read_sealed_tensors(folder, _counts_path(digest))
+    tensors = read_checksummed_tensors(folder, _counts_path(digest))
     if tensors is None:
         return None
     return SetCounts(tuple(json.loads(bytes(tensors["keys"].tolist()))), tensors["counts"].numpy())

@@ -8,7 +8,7 @@ import numpy as np
 from phreg.config import TEACHER, RunConfig
 from phreg.datasets import LabelledSet, open_set
 from phreg.distill.result import StudentReport
-from phreg.errors import DataError, PhregError
+from phreg.errors import DataError, PhregError, is_permanent_error
 from phreg.evaluate import evaluate_model
 from phreg.evaluate.evaluation import model_identity
 from phreg.fingerprint import digest_bytes, digest_json
@@ -122,7 +122,6 @@ def measure(config: RunConfig, prepared: Prepared, method: Method, *, label_free
 
 def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: bool) -> Measured:
     """In a worker."""
-    from phreg.execution.failures import is_mistake
 
     bench = Bench(config, device_of(config))
     backbone = method.load(config).on(bench.device)
@@ -132,7 +131,7 @@ def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: 
             with under(column.name):
                 scores, digest = _on_column(bench, method, backbone, _with_seed(column, method.seed))
         except PhregError as error:
-            if not is_mistake(error):
+            if not is_permanent_error(error):
                 raise
             found.failures[column.name] = str(error)
         else:

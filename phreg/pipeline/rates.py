@@ -9,9 +9,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from phreg.cache import TargetSpec
+from phreg.checksummed import read_checksummed_json, to_checksummed_json
 from phreg.errors import StorageError
 from phreg.fingerprint import digest_json
-from phreg.sealed import read_sealed, seal
 from phreg.storage import Folder
 
 FOLDER = "rates"
@@ -38,12 +38,12 @@ def note_rate(output: Folder, kind: Work, spec: TargetSpec, gpus: float, work: i
         return
     fields = Rate(work=work, seconds=seconds).model_dump()
     with contextlib.suppress(StorageError):
-        (output / FOLDER).write(f"{_key(kind, spec, gpus)}.json", seal(fields))
+        (output / FOLDER).write(f"{_key(kind, spec, gpus)}.json", to_checksummed_json(fields))
 
 
 def known_rate(output: Folder, kind: Work, spec: TargetSpec, gpus: float) -> float | None:
     """Work per second of one actor or worker; None if none was measured, or it cannot be read."""
-    fields = read_sealed(output / FOLDER, f"{_key(kind, spec, gpus)}.json")
+    fields = read_checksummed_json(output / FOLDER, f"{_key(kind, spec, gpus)}.json")
     try:
         return None if fields is None else Rate.model_validate(fields).per_second
     except ValidationError:

@@ -35,7 +35,7 @@ def make_targets(
 
 
 def _note_rate(config: RunConfig, digest: str, report: TargetsReport) -> None:
-    """Shards that are in the hands of one actor at once share its time."""
+    """Shards in flight at one actor at once share its time."""
     generation = config.generation
     seconds = sum(shard.seconds for shard in report.shards if not shard.reused) / in_flight(generation)
     spec = TargetStore.open(Folder(config.cache_url), digest).spec

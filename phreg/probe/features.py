@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float, Float16, UInt8
 from torch import Tensor
 
+from phreg.checksummed import read_checksummed_tensors, to_checksummed_tensors
 from phreg.fingerprint import digest_bytes, digest_json
 from phreg.method.denoising import Denoising
 from phreg.models import Backbone
-from phreg.sealed import read_sealed_tensors, seal_tensors
 from phreg.storage import Folder
 
 FORMAT_VERSION = 1  # raise it when the same images would have other features
@@ -52,10 +52,10 @@ class FeatureMaker:
         pixels = digest_bytes(images.tobytes())
         name = digest_json({"model": self._model, "shape": list(images.shape), "pixels": pixels})
         path = f"{name}.safetensors"
-        features = (read_sealed_tensors(self.folder, path) or {}).get("features")
+        features = (read_checksummed_tensors(self.folder, path) or {}).get("features")
         if features is None or features.ndim != 4 or len(features) != len(images):
             features = self._make(images)
-            self.folder.write(path, seal_tensors({"features": features}))
+            self.folder.write(path, to_checksummed_tensors({"features": features}))
         return features
 
     def _make(self, images: UInt8[np.ndarray, "N H W 3"]) -> Float16[Tensor, "N C h w"]:

@@ -1,6 +1,6 @@
 """Which number a registration has: `<model>/<version>/claim.json`, created once and never changed.
 
-A claim says what its version is to be: the record, sealed, with the digests of the files by which the
+A claim says what its version is to be: the record, checksummed, with the digests of the files by which the
 student is told. Whoever registers the same goes on in that version, after an interruption or at the same
 time; so a student has one version, however often its registration is begun.
 """

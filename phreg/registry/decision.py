@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from phreg.checksummed import from_checksummed_json, to_checksummed_json
 from phreg.errors import ObjectNotFoundError, RegistryError
 from phreg.registry import promotion as promotions
 from phreg.registry.gate import Verdict
 from phreg.registry.promotion import Promotion
-from phreg.sealed import seal, unseal
 from phreg.storage import Folder
 
 DECISION_FILE = "decision.json"
@@ -55,7 +55,10 @@ def decide(model: Folder, version: int, alias: str, judge: Callable[[Promotion |
             number=(number or None) if verdict.promoted else None,
             provisional=verdict.provisional or None,
         )
-        model.write(f"{version}/{DECISION_FILE}", seal(decision.model_dump(mode="json", exclude_none=True)))
+        model.write(
+            f"{version}/{DECISION_FILE}",
+            to_checksummed_json(decision.model_dump(mode="json", exclude_none=True)),
+        )
         if not verdict.promoted or holds or promotions.point(model, alias, version, verdict.reason, held):
             return decision
 
@@ -72,7 +75,7 @@ def recorded(model: Folder, version: int) -> Decision | None:
     """The decision as it is stored. Raises `RegistryError` for a damaged one."""
     path = f"{version}/{DECISION_FILE}"
     try:
-        return Decision.model_validate(unseal(model.read(path), older=True))
+        return Decision.model_validate(from_checksummed_json(model.read(path), older=True))
     except ObjectNotFoundError:
         return None
     except ValueError as error:

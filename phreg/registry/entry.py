@@ -53,7 +53,7 @@ class EntryRecord(BaseModel):
     def from_bytes(cls, data: bytes, where: str) -> "EntryRecord":
         """Raises `RegistryError` if the record was altered or is of another format."""
         try:
-            sealed = _SealedRecord.model_validate_json(data)
+            stored = _StoredRecord.model_validate_json(data)
         except ValidationError as error:
             later = later_format(data)
             raise RegistryError(
@@ -62,18 +62,18 @@ class EntryRecord(BaseModel):
                 found=str(error.errors()[0]["msg"]) if later is None else f"one of format {later}",
                 remedy=_REMEDY if later is None else "read it with the newer phreg that wrote it",
             ) from None
-        record = cls(**sealed.model_dump(exclude={"digest"}))
-        if sealed.digest != digest_json(record.model_dump(mode="json")):
+        record = cls(**stored.model_dump(exclude={"digest"}))
+        if stored.digest != digest_json(record.model_dump(mode="json")):
             raise RegistryError(
                 f"The registry record {where} was altered",
-                expected=f"content with digest {sealed.digest}",
+                expected=f"content with digest {stored.digest}",
                 found=digest_json(record.model_dump(mode="json")),
                 remedy=_REMEDY,
             )
         return record
 
 
-class _SealedRecord(EntryRecord):
+class _StoredRecord(EntryRecord):
     """A record as stored, beside its digest."""
 
     digest: str

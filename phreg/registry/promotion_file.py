@@ -6,8 +6,8 @@ import re
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from phreg.checksummed import from_checksummed_json, to_checksummed_json
 from phreg.errors import ObjectNotFoundError, RegistryError, hide_credentials
-from phreg.sealed import seal, unseal
 from phreg.storage import Folder
 
 _NUMBERED = re.compile(r"promotions/[^/]+/([1-9]\d{0,8})\.json")
@@ -32,7 +32,7 @@ class Promotion(BaseModel):
     number: int = 0
 
     def to_bytes(self) -> bytes:
-        return seal(self.model_dump(mode="json"))
+        return to_checksummed_json(self.model_dump(mode="json"))
 
 
 def alias_path(alias: str) -> str:
@@ -59,7 +59,7 @@ def read_promotion(model: Folder, path: str) -> Promotion | None:
     """A stored promotion, None if there is none. Raises `RegistryError` for one that cannot be read, or that
     is not what its path says."""
     try:
-        promotion = Promotion.model_validate(unseal(model.read(path), older=True))
+        promotion = Promotion.model_validate(from_checksummed_json(model.read(path), older=True))
         if not _fits(promotion, path):
             raise ValueError(f"promotion {promotion.number} of {promotion.alias}")
         return promotion

@@ -9,11 +9,11 @@ import torch.nn.functional as F  # noqa: N812 (torch's own idiom)
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from phreg.checksummed import read_checksummed_tensors, to_checksummed_tensors
 from phreg.errors import ConfigError
 from phreg.fingerprint import digest_json
 from phreg.method.view_features import check_finite
 from phreg.models.text import TextTower
-from phreg.sealed import read_sealed_tensors, seal_tensors
 from phreg.storage import Folder
 
 Template = Callable[[str], str]
@@ -57,7 +57,7 @@ def class_embeddings(
     embeddings = torch.cat([_embed(text, prompts[i : i + CHUNK]) for i in range(0, len(prompts), CHUNK)])
     check_finite(embeddings, "text features of the class names")
     if folder is not None:
-        folder.write(path, seal_tensors({_KEY: embeddings}))
+        folder.write(path, to_checksummed_tensors({_KEY: embeddings}))
     return ClassEmbeddings(embeddings, owner)
 
 
@@ -81,7 +81,7 @@ def check_nameable(classes: Sequence[Sequence[str]], templates: Sequence[Templat
 
 def _read(folder: Folder, path: str, shape: tuple[int, int]) -> Float[Tensor, "names C"] | None:
     """The stored embeddings, or nothing if they are not there or not what was written."""
-    found = (read_sealed_tensors(folder, path) or {}).get(_KEY)
+    found = (read_checksummed_tensors(folder, path) or {}).get(_KEY)
     if found is None or found.shape != shape or found.dtype != torch.float32:
         return None
     unit = (found.norm(dim=-1) - 1).abs() < 1e-3  # also false for NaN

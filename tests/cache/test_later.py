@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from phreg.cache import CommitRecord, TargetStore, collect_garbage, open_cache, verify
+from phreg.checksummed import from_checksummed_json, to_checksummed_json
 from phreg.cli import main
 from phreg.errors import CorruptTargetsError, SpecMismatchError
-from phreg.sealed import seal, unseal
 from phreg.storage import Folder
 from tests.cache.examples import SHARD_DIGEST, make_rows, make_spec
 from tests.cache.test_garbage import in_two_hours, left_behind
@@ -20,7 +20,9 @@ NEWER = "written by a newer phreg"
 
 def make_later(store: TargetStore, **more: object) -> bytes:
     """The record of the shard `a` as a later format has it: whole, with fields that we do not know."""
-    later = seal(unseal(store.folder.read(RECORD)) | {"format_version": 2, "codec": "new"} | more)
+    later = to_checksummed_json(
+        from_checksummed_json(store.folder.read(RECORD)) | {"format_version": 2, "codec": "new"} | more
+    )
     store.folder.write(RECORD, later)
     return later
 
@@ -58,7 +60,7 @@ def test_a_damaged_one_is_damaged(store: TargetStore) -> None:
 
 
 def test_it_is_not_discarded(store: TargetStore) -> None:
-    attempt = unseal(store.folder.read(RECORD))["attempt"]
+    attempt = from_checksummed_json(store.folder.read(RECORD))["attempt"]
     later = make_later(store)
     assert not store.discard_damaged("a", None)
     assert not store.discard_damaged("a", attempt)

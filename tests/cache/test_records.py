@@ -4,8 +4,8 @@ import pytest
 
 from phreg.cache import CommitRecord
 from phreg.cache.records import ObjectDigest, check_shard_name
+from phreg.checksummed import to_checksummed_json
 from phreg.errors import CacheError, CorruptTargetsError, SpecMismatchError
-from phreg.sealed import seal
 from phreg.types import Quarantined
 
 
@@ -63,7 +63,7 @@ def test_the_record_of_another_shard_is_refused() -> None:
 def test_a_record_of_a_later_format_is_refused() -> None:
     fields = make_record().model_dump(mode="json") | {"format_version": 2}
     with pytest.raises(SpecMismatchError, match="newer phreg"):
-        CommitRecord.from_json(seal(fields), "photos-0", "url")
+        CommitRecord.from_json(to_checksummed_json(fields), "photos-0", "url")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", ".hidden", "a\0", "a\n", "é" * 120])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from phreg.checksummed import from_checksummed_json
 from phreg.distill.checkpoint import read_checkpoint
 from phreg.distill.curve import curve_from_jsonl
 from phreg.distill.job import StudentJob
@@ -19,7 +20,6 @@ from phreg.distill.trainer import train_student
 from phreg.errors import TrainingError
 from phreg.fingerprint import digest_bytes
 from phreg.models import load_student
-from phreg.sealed import unseal
 from phreg.storage import Folder
 from tests.distill.jobs import make_job
 
@@ -127,7 +127,7 @@ def test_a_record_without_the_count_is_read(job: StudentJob, output: Folder, tmp
     for item in job.folder(output).list("model"):
         job.folder(copy).write(item.path, job.folder(output).read(item.path))
     job.folder(copy).write("curve.jsonl", job.folder(output).read("curve.jsonl"))
-    record = unseal(job.folder(output).read("result.json"))
+    record = from_checksummed_json(job.folder(output).read("result.json"))
     assert record["report"].pop("skipped_steps")["count"] == 3
     job.folder(copy).write("result.json", json.dumps(record).encode())
     report = finished_report(job, copy)

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from phreg.cache import TargetStore
+from phreg.checksummed import from_checksummed_json
 from phreg.config import EvaluationConfig
 from phreg.errors import MissingTargetsError
 from phreg.evaluate import Evaluation, evaluate_model, measure
 from phreg.evaluate import held_out as read_held_out
 from phreg.models import Backbone, add_registers
-from phreg.sealed import unseal
 from phreg.storage import Folder
 from tests.evaluate.world import add_shard, make_backbone, make_store
 
@@ -45,7 +45,7 @@ def test_it_is_what_measuring_gives(world: World, backbone: Backbone) -> None:
     assert not found.reused
     assert found.metrics["target_cosine_p50"] > 0.9, "the targets are the model's own features, denoised"
     assert pickle.loads(pickle.dumps(found)) == found
-    assert Evaluation.model_validate(unseal(folder.read(f"{found.digest}.json"))) == found
+    assert Evaluation.model_validate(from_checksummed_json(folder.read(f"{found.digest}.json"))) == found
     assert evaluate_model(backbone, store, urls, CONFIG, seed=5).metrics == found.metrics, "no folder needed"
 
 

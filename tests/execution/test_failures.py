@@ -7,8 +7,9 @@ from phreg.errors import (
     PermanentStorageError,
     StorageError,
     TrainingError,
+    is_permanent_error,
 )
-from phreg.execution.failures import explained, is_mistake
+from phreg.execution.failures import explained
 from tests.distill.test_job import JOB
 
 
@@ -24,7 +25,7 @@ from tests.distill.test_job import JOB
     ],
 )
 def test_only_what_may_pass_is_tried_again(error: Exception, mistake: bool) -> None:
-    assert is_mistake(error) == mistake
+    assert is_permanent_error(error) == mistake
 
 
 def test_a_worker_s_own_error_is_the_one_raised() -> None:

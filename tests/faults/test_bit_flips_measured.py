@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from phreg.checksummed import (
+    from_checksummed_json,
+    from_checksummed_tensors,
+    to_checksummed_json,
+    to_checksummed_tensors,
+)
 from phreg.config import EvaluationConfig
 from phreg.evaluate import evaluate_model
 from phreg.models.text import load_text
 from phreg.pipeline.columns import Found, store_found, stored_scores
 from phreg.probe.features import FeatureMaker
-from phreg.sealed import seal, seal_tensors, unseal, unseal_tensors
 from phreg.segment import class_embeddings
 from phreg.storage import Folder
 from tests.evaluate.world import add_shard, make_backbone, make_store
@@ -77,13 +82,13 @@ def test_it_is_measured_anew(
 
 def test_every_bit_of_what_is_sealed_counts() -> None:
     fields = {"metrics": {"mIoU": 51.2, "p": 1e-05}, "names": ["é", "a b"], "none": None}
-    for data in all_flips(seal(fields)):
+    for data in all_flips(to_checksummed_json(fields)):
         with contextlib.suppress(ValueError):
-            assert unseal(data) == fields  # 1E-05
+            assert from_checksummed_json(data) == fields  # 1E-05
     tensors = {"features": torch.arange(24, dtype=torch.float32).reshape(2, 3, 4)}
-    for data in all_flips(seal_tensors(tensors)):
+    for data in all_flips(to_checksummed_tensors(tensors)):
         try:
-            found = unseal_tensors(data)
+            found = from_checksummed_tensors(data)
         except ValueError:
             continue
         assert torch.equal(found["features"], tensors["features"])

@@ -11,12 +11,17 @@ from hypothesis import strategies as st
 
 from phreg.cache import TargetSpec
 from phreg.cache.records import CommitRecord, ObjectDigest
+from phreg.checksummed import (
+    from_checksummed_json,
+    from_checksummed_tensors,
+    to_checksummed_json,
+    to_checksummed_tensors,
+)
 from phreg.errors import CheckpointError, CorruptTargetsError, ModelError, RegistryError, SpecMismatchError
 from phreg.fingerprint import canonical_json, digest_json
 from phreg.models.hub_config import parse_hub_config
 from phreg.models.weight_files import parse_state_dict
 from phreg.registry.entry import EntryRecord
-from phreg.sealed import seal, seal_tensors, unseal, unseal_tensors
 from tests.cache.examples import SHARD_DIGEST, make_spec
 from tests.faults.hostile.hubs import _files
 from tests.faults.test_config_fuzz import PLAIN
@@ -89,7 +94,9 @@ def test_commit_records(data: bytes) -> None:
 @FUZZ
 @given(altered(COMMIT.model_dump(mode="json")))
 def test_commit_records_sealed_again(fields: dict[str, Any]) -> None:
-    found = refused(lambda: CommitRecord.from_json(seal(fields), "a-0", "url"), CorruptTargetsError)
+    found = refused(
+        lambda: CommitRecord.from_json(to_checksummed_json(fields), "a-0", "url"), CorruptTargetsError
+    )
     if found is not None:
         assert isinstance(found, CommitRecord)
         assert found.shard == "a-0"
@@ -131,19 +138,19 @@ def test_hub_configs(data: bytes) -> None:
     assert found is None or ":" not in found.architecture  # type: ignore[attr-defined]
 
 
-SEALED = seal({"a": 0.5, "b": [1, 2]})
-TENSORS = seal_tensors({"features": torch.arange(6.0).reshape(2, 3)})
+SEALED = to_checksummed_json({"a": 0.5, "b": [1, 2]})
+TENSORS = to_checksummed_tensors({"features": torch.arange(6.0).reshape(2, 3)})
 
 
 @FUZZ
 @given(BYTES | spoilt(SEALED))
 def test_sealed_objects(data: bytes) -> None:
-    assert refused(lambda: unseal(data), ValueError) in (None, {"a": 0.5, "b": [1, 2]})
+    assert refused(lambda: from_checksummed_json(data), ValueError) in (None, {"a": 0.5, "b": [1, 2]})
 
 
 @FUZZ
 @given(BYTES | spoilt(TENSORS))
 def test_sealed_tensors_and_weights(data: bytes) -> None:
-    found: Any = refused(lambda: unseal_tensors(data), ValueError)
+    found: Any = refused(lambda: from_checksummed_tensors(data), ValueError)
     assert found is None or torch.equal(found["features"], torch.arange(6.0).reshape(2, 3))
     refused(lambda: parse_state_dict(data, "url"), CheckpointError)

@@ -3,8 +3,7 @@
 import pytest
 import s3fs
 
-from phreg.errors import AccessDeniedError, PermanentStorageError, StorageError
-from phreg.execution.failures import is_mistake
+from phreg.errors import AccessDeniedError, PermanentStorageError, StorageError, is_permanent_error
 from phreg.storage import Folder
 from tests.faults.s3_faults import answer, only_if
 from tests.faults.s3_proxy import Action, Exchange, Reply, S3Proxy
@@ -63,7 +62,7 @@ def refused(folder: Folder, proxy: S3Proxy, act: Action) -> StorageError:
 def test_for_good(proxied_folder: Folder, s3_proxy: S3Proxy, status: int, code: str, words: str) -> None:
     error = refused(proxied_folder, s3_proxy, answer(status, code))
     assert isinstance(error, PermanentStorageError)
-    assert is_mistake(error)  # so no stage tries it again
+    assert is_permanent_error(error)  # so no stage tries it again
     assert code in error.found
     assert BARE not in str(error)
     with pytest.raises(StorageError, match=words):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from phreg.cache import TargetStore
+from phreg.checksummed import from_checksummed_json, to_checksummed_json
 from phreg.cli.main import main
 from phreg.config import RunConfig, load_config
 from phreg.distill.curve import CurvePoint, curve_to_jsonl
@@ -24,7 +25,6 @@ from phreg.pipeline.page_content import measures_table
 from phreg.pipeline.prepare import Prepared, prepare
 from phreg.pipeline.register import Registered, register_student
 from phreg.registry import Entry, Registry
-from phreg.sealed import seal, unseal
 from phreg.storage import Folder
 from tests.small_run import write_config
 
@@ -130,9 +130,9 @@ def test_it_is_made_again_if_its_pictures_or_the_decision_change(world: World) -
     assert (more.reused, more.teacher_forward_passes) == (False, 2 * (1 + 2))
     assert len(re.findall("<img ", read(more))) == 10
     decision = world.entry.folder
-    fields = unseal(decision.read("decision.json"))
+    fields = from_checksummed_json(decision.read("decision.json"))
     fields["reasons"].insert(0, "a new reason")
-    decision.write("decision.json", seal(fields))
+    decision.write("decision.json", to_checksummed_json(fields))
     judged = world.make(figures=2)
     assert (judged.reused, judged.teacher_forward_passes) == (False, 0)
     assert "a new reason" in read(judged)

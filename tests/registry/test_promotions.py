@@ -2,9 +2,9 @@
 
 import pytest
 
+from phreg.checksummed import to_checksummed_json
 from phreg.errors import RegistryError
 from phreg.registry import Entry, Registry, Verdict, verify
-from phreg.sealed import seal
 from phreg.storage import Folder
 from tests.registry.examples import DiesAt, Power, judged, register
 
@@ -88,7 +88,7 @@ def test_a_promotion_under_anothers_number_is_damaged(promoted: Registry) -> Non
     with pytest.raises(RegistryError, match="promotion 2 of champion"):
         promoted.alias("demo", "champion")
     assert promoted.promote("demo", 1, "champion", "back").number == 5
-    promoted.folder.write(COPY, seal(second.model_dump(mode="json") | {"alias": "other"}))
+    promoted.folder.write(COPY, to_checksummed_json(second.model_dump(mode="json") | {"alias": "other"}))
     assert held(promoted) == 1
 
 

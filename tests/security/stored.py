@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from phreg.checksummed import read_checksummed_tensors, to_checksummed_tensors
 from phreg.data import read_shard
 from phreg.distill.checkpoint import Checkpoint, latest_checkpoint, write_checkpoint
 from phreg.models import hub_files, load_backbone
 from phreg.models.hub import load_student
 from phreg.probe.features import FeatureMaker
 from phreg.registry import Registry
-from phreg.sealed import read_sealed_tensors, seal_tensors
 from phreg.storage import Folder
 from tests.generate.worlds import make_world
 from tests.helpers import tiny_dinov2, write_shard
@@ -52,6 +52,6 @@ def everything(place: str) -> Iterator[str]:
         maker.features(np.zeros((1, 64, 64, 3), np.uint8))
     assert maker.forward_passes == 1
     yield "features"
-    Folder(place).write("e.safetensors", seal_tensors({"a": torch.ones(2)}))
-    assert read_sealed_tensors(Folder(place), "e.safetensors") is not None
+    Folder(place).write("e.safetensors", to_checksummed_tensors({"a": torch.ones(2)}))
+    assert read_checksummed_tensors(Folder(place), "e.safetensors") is not None
     yield "embeddings"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows import artifacts
+from phreg.checksummed import from_checksummed_json
 from phreg.cli import main
 from phreg.cli.run import show_report
 from phreg.distill.result import RESULT, StudentReport, finished_report
@@ -16,7 +17,6 @@ from phreg.pipeline.page import PageReport
 from phreg.pipeline.register import MODEL_FILES, Registered
 from phreg.pipeline.report import RunReport, StudentOutcome
 from phreg.registry import Registry, lineage
-from phreg.sealed import unseal
 from phreg.storage import Folder
 from tests.distill.jobs import make_job
 from tests.registry.examples import FILES, register
@@ -43,7 +43,7 @@ def test_a_student_knows_where_it_is_and_its_record_does_not(
     assert report.url == folder.url
     assert PASSWORD in report.url
     assert not stored(place)
-    older = unseal(folder.read(RESULT))
+    older = from_checksummed_json(folder.read(RESULT))
     older["report"]["url"] = "s3://where/it/once/was"
     folder.write(RESULT, json.dumps(older).encode())
     assert finished_report(job, output) == report

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from phreg.checksummed import to_checksummed_json
 from phreg.registry import Registry
-from phreg.sealed import seal
 from phreg.storage import Folder
 from tests.faults.hostile.case import Case
 from tests.registry.examples import register
@@ -68,7 +68,7 @@ def alias_of(**changes: Any) -> Edit:
         for path in [model / "promotions" / "champion" / "1.json", model / "aliases" / "champion.json"]:
             fields = json.loads(path.read_bytes())
             fields.pop("checksum")
-            path.write_bytes(seal(fields | changes))
+            path.write_bytes(to_checksummed_json(fields | changes))
 
     return edit
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from phreg.cache import Cache, TargetStore
+from phreg.checksummed import to_checksummed_json, to_checksummed_tensors
 from phreg.models import load_backbone
 from phreg.probe.features import FeatureMaker
-from phreg.sealed import seal, seal_tensors
 from phreg.storage import Folder
 from tests.cache.examples import SHARD_DIGEST, make_rows, make_spec
 from tests.faults.hostile.case import Case
@@ -36,7 +36,9 @@ def record_with(change: Change, sealed: bool = True) -> Callable[[Path], Callabl
         fields = json.loads(path.read_bytes())
         checksum = fields.pop("checksum")
         changed = fields | change(fields)
-        path.write_bytes(seal(changed) if sealed else json.dumps(changed | {"checksum": checksum}).encode())
+        path.write_bytes(
+            to_checksummed_json(changed) if sealed else json.dumps(changed | {"checksum": checksum}).encode()
+        )
         return lambda: f"{len(store.read('a-0'))} rows"
 
     return make
@@ -113,7 +115,9 @@ CASES = (
             "nothing": b"",
             "zeros": bytes(5000),
             "a pickle": b"\x80\x04N.",
-            "other numbers, well sealed but of another shape": seal_tensors({"features": torch.zeros(2, 3)}),
+            "other numbers, well sealed but of another shape": to_checksummed_tensors(
+                {"features": torch.zeros(2, 3)}
+            ),
             "tensors without a seal": b"\x02\0\0\0\0\0\0\0{}",
         }.items()
     ),

@@ -1,4 +1,4 @@
-"""What is on a leash ends with its parent, in whatever way the parent ends."""
+"""What is bound to its parent ends with it, in whatever way the parent ends."""
 
 import signal
 import subprocess
@@ -9,9 +9,9 @@ import pytest
 
 PARENT = """
 import os, sys, time
-from flows import leash
+from flows import parent_death
 
-child = leash.start(["http.server", "--bind", "127.0.0.1", "0"], os.environ, stderr=-3)
+child = parent_death.start(["http.server", "--bind", "127.0.0.1", "0"], os.environ, stderr=-3)
 print(child.pid, flush=True)
 if sys.argv[1] == "stay":
     time.sleep(600)

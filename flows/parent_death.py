@@ -3,7 +3,7 @@
 The child holds the reading end of a pipe whose writing end only the parent has: once it is closed, the child
 ends itself and what it started. This file stands alone, for it is also the program that the child runs:
 
-    python flows/leash.py MODULE ARGUMENT ...
+    python flows/parent_death.py MODULE ARGUMENT ...
 """
 
 import os
@@ -22,7 +22,7 @@ GRACE_S = 5.0  # between being asked to end and being made to
 def start(
     arguments: Sequence[str], environment: Mapping[str, str], **options: Any
 ) -> subprocess.Popen[bytes]:
-    """`python -m ARGUMENTS` on a leash, in a session of its own: a terminal sends Ctrl-C past it."""
+    """`python -m ARGUMENTS` that ends with this process; in its own session, out of Ctrl-C's reach."""
     return subprocess.Popen(  # noqa: S603 (our own interpreter)
         [sys.executable, "-P", __file__, *arguments],
         env=dict(environment),
@@ -33,15 +33,15 @@ def start(
 
 
 def main() -> None:
-    leash = os.dup(0)  # what runs here may do with its standard input what it likes
+    parent = os.dup(0)  # what runs here may do with its standard input what it likes
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    threading.Thread(target=_end_with_parent, args=(leash,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
-def _end_with_parent(leash: int) -> None:
-    while os.read(leash, 1):
+def _end_with_parent(parent: int) -> None:
+    while os.read(parent, 1):
         pass
     for kind in (signal.SIGTERM, signal.SIGKILL):
         os.killpg(0, kind)

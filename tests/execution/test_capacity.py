@@ -13,10 +13,10 @@ from ray.cluster_utils import Cluster
 from phreg.config import GenerationConfig
 from phreg.device import gpus_here
 from phreg.errors import ConfigError
+from phreg.execution.capacity import CapacityCheck, may_grow
 from phreg.execution.cluster import connect
 from phreg.execution.gpus import gpus_of
 from phreg.execution.remote import run_remote
-from phreg.execution.room import Room, may_grow
 from phreg.execution.train import distil
 from tests.distill.jobs import make_job
 from tests.execution.test_targets import generate
@@ -25,8 +25,8 @@ from tests.generate.worlds import make_world
 from tests.helpers import write_shard
 
 
-def room(count: int, patience: float = 0, **resources: float) -> Room:
-    return Room(resources, count, "a test", "test.option", patience)
+def room(count: int, patience: float = 0, **resources: float) -> CapacityCheck:
+    return CapacityCheck(resources, count, "a test", "test.option", patience)
 
 
 def test_a_ray_of_our_own_is_too_small_at_once(tmp_path: Path) -> None:

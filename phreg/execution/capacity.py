@@ -12,7 +12,7 @@ from phreg.errors import ConfigError
 EVERY_S = 5.0  # between two looks at the nodes
 
 
-class Room:
+class CapacityCheck:
     """Watches whether all nodes together can hold `count` times these resources, each on one node.
 
     How much of them is in use does not matter: that is waited for. A Ray that this process started grows no

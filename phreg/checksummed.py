@@ -22,20 +22,20 @@ _DIGEST = "sha256"
 
 logger = logging.getLogger(__name__)
 
-_UNSEALED: set[str] = set()  # folders of which it was said
+_WARNED: set[str] = set()  # folders of which it was said
 
 
-class UnsealedError(ValueError):
+class NoChecksumError(ValueError):
     """What has no checksum, as an older phreg wrote it."""
 
 
-def seal(fields: Mapping[str, Any]) -> bytes:
+def to_checksummed_json(fields: Mapping[str, Any]) -> bytes:
     """Plain data as canonical JSON with its checksum."""
     return canonical_json({**fields, CHECKSUM: digest_json(dict(fields))})
 
 
-def unseal(data: bytes, older: bool = False) -> dict[str, Any]:
-    """What was sealed. Raises `ValueError` for anything else.
+def from_checksummed_json(data: bytes, older: bool = False) -> dict[str, Any]:
+    """The plain data again. Raises `ValueError` for anything else.
 
     `older`: also take objects from before there were checksums, as they are.
     """
@@ -46,27 +46,27 @@ def unseal(data: bytes, older: bool = False) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ValueError("no JSON object with a checksum")
     if not older and CHECKSUM not in fields:
-        raise UnsealedError("no checksum")
+        raise NoChecksumError("no checksum")
     checksum = fields.pop(CHECKSUM, None)
     if checksum is not None and digest_json(fields) != checksum:
         raise ValueError("a content that differs from its own checksum")
     return fields
 
 
-def seal_tensors(tensors: Mapping[str, Tensor]) -> bytes:
+def to_checksummed_tensors(tensors: Mapping[str, Tensor]) -> bytes:
     """Tensors as safetensors, their digest among them."""
     digest = torch.tensor(list(bytes.fromhex(digest_weights(tensors))), dtype=torch.uint8)
     return safetensors.torch.save({n: t.contiguous() for n, t in tensors.items()} | {_DIGEST: digest})
 
 
-def unseal_tensors(data: bytes) -> dict[str, Tensor]:
-    """What was sealed. Raises `ValueError` for anything else."""
+def from_checksummed_tensors(data: bytes) -> dict[str, Tensor]:
+    """The tensors again. Raises `ValueError` for anything else."""
     try:
         tensors = safetensors.torch.load(data)
         if _DIGEST not in tensors:
-            raise UnsealedError("no checksum")
+            raise NoChecksumError("no checksum")
         digest = bytes(tensors.pop(_DIGEST).tolist())
-    except UnsealedError:
+    except NoChecksumError:
         raise
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"no tensors with a checksum ({type(error).__name__})") from None
@@ -75,13 +75,13 @@ def unseal_tensors(data: bytes) -> dict[str, Tensor]:
     return tensors
 
 
-def read_sealed(folder: Folder, path: str) -> dict[str, Any] | None:
+def read_checksummed_json(folder: Folder, path: str) -> dict[str, Any] | None:
     """A stored result; None if it is not there, or is damaged, which the log then says: it is made anew.
 
     So is one without a checksum, as an older phreg wrote it; of these the log names the first of a folder.
     """
     try:
-        return unseal(folder.read(path))
+        return from_checksummed_json(folder.read(path))
     except ObjectNotFoundError:
         return None
     except ValueError as error:
@@ -89,10 +89,10 @@ def read_sealed(folder: Folder, path: str) -> dict[str, Any] | None:
         return None
 
 
-def read_sealed_tensors(folder: Folder, path: str) -> dict[str, Tensor] | None:
+def read_checksummed_tensors(folder: Folder, path: str) -> dict[str, Tensor] | None:
     """The same for tensors."""
     try:
-        return unseal_tensors(folder.read(path))
+        return from_checksummed_tensors(folder.read(path))
     except ObjectNotFoundError:
         return None
     except ValueError as error:
@@ -101,16 +101,16 @@ def read_sealed_tensors(folder: Folder, path: str) -> dict[str, Tensor] | None:
 
 
 def _log(folder: Folder, path: str, error: ValueError) -> None:
-    if isinstance(error, UnsealedError):
-        _log_unsealed(folder.url, path)
+    if isinstance(error, NoChecksumError):
+        _warn_once(folder.url, path)
     else:
         place = hide_credentials(folder.url_of(path))
         logger.warning("%s is damaged: %s; it is made anew", place, error)
 
 
-def _log_unsealed(url: str, path: str) -> None:
+def _warn_once(url: str, path: str) -> None:
     """Once a folder: an older phreg leaves many. A warning, since a flipped bit of the key looks the same."""
-    if url not in _UNSEALED:
-        _UNSEALED.add(url)
+    if url not in _WARNED:
+        _WARNED.add(url)
         said = "%s in %s has no checksum: it is damaged, or of an older phreg; such are made anew"
         logger.warning(said, path, hide_credentials(url))
