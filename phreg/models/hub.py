@@ -1,13 +1,16 @@
 """Students in timm's hub layout: `config.json` and `model.safetensors`, loadable by stock timm."""
 
+import contextlib
 import json
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from phreg.errors import ModelError
+from phreg.errors import CheckpointError, ModelError, StorageError
 from phreg.models.architecture import base_architecture, check_stock, vit_arguments
 from phreg.models.backbone import Backbone
 from phreg.models.checkpoint_parts import image_part
@@ -26,6 +29,7 @@ _WEIGHTS = (
     *(WEIGHTS_FILE, f"{WEIGHTS_FILE}{INDEX}", "pytorch_model.bin", f"pytorch_model.bin{INDEX}"),
     *("pytorch_model.pth", "model.pth"),  # as stock timm goes on
 )
+_ENDINGS = (".safetensors", ".pth", ".pth.tar", ".bin")
 FILES = (CONFIG_FILE, *_WEIGHTS, "model-*.safetensors", "pytorch_model-*.bin")
 """What may be in a folder in timm's hub layout, as glob patterns."""
 
@@ -101,7 +105,25 @@ def read_hub_folder(uri: str, state: dict[str, Any] | None = None) -> tuple[Any,
     config = parse_hub_config(read_as_registered(folder, CONFIG_FILE), source)
     outline = outline_of(config, source)  # refused, if need be, before its weights are read
     if state is None:
-        found = read_first(_WEIGHTS, lambda name: read_as_registered(folder, name), folder.url_of)
+        found = read_first(_weight_files(folder), partial(read_as_registered, folder), folder.url_of)
         state = image_part(found, uri)
     parameters = sum(value.numel() for value in state.values() if isinstance(value, Tensor))
     return build_vit(config, source, outline, parameters), state, config
+
+
+def _weight_files(folder: Folder) -> Iterator[str]:
+    """Names as stock timm tries them; then that of the one other file of weights that is there.
+
+    Raises `CheckpointError` for several others: stock timm takes whichever comes first.
+    """
+    yield from _WEIGHTS
+    with contextlib.suppress(StorageError):  # not every place can be listed
+        others = [name for name in folder.children() if name.endswith(_ENDINGS)]
+        if len(others) > 1:
+            raise CheckpointError(
+                f"It is not clear which weights of {folder.url} are meant",
+                expected=f"{WEIGHTS_FILE}, or one file of weights under another name",
+                found=", ".join(others[:10]),
+                remedy="give the one that is meant as `checkpoint` (`--checkpoint`), or rename it",
+            )
+        yield from others

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import timm
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from torch.nn import Module
 
 from phreg.errors import ModelError
@@ -53,6 +53,14 @@ class HubConfig(_Part):
     model_args: dict[str, _Argument] = Field(default_factory=dict)
     pretrained_cfg: _Pretrained
     phreg: _Own = _Own()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_dict(cls, value: Any) -> Any:
+        """timm's older layout: what is now `pretrained_cfg` beside the architecture."""
+        if isinstance(value, dict) and "pretrained_cfg" not in value:
+            return value | {"pretrained_cfg": {key: value[key] for key in value.keys() - {"architecture"}}}
+        return value
 
     @property
     def is_ours(self) -> bool:

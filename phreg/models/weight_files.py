@@ -4,7 +4,8 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import safetensors.torch
@@ -39,7 +40,7 @@ def read_checkpoint(url: str) -> dict[str, Any]:
 
 
 def read_first(
-    names: Sequence[str], read: Callable[[str], bytes], url_of: Callable[[str], str]
+    names: Iterable[str], read: Callable[[str], bytes], url_of: Callable[[str], str]
 ) -> dict[str, Any]:
     """The checkpoint in a folder, which has the first of these names that is there.
 
@@ -129,7 +130,8 @@ def check_values(state: Mapping[str, Tensor], source: str) -> None:
 def _parse_pytorch(data: bytes, source: str) -> Any:
     try:
         _check_zip(data)
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([Namespace]):  # a training's arguments: attributes, no code
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
         found, convert = _said(str(error)) or type(error).__name__, _CONVERT
         if "TorchScript" in found:

@@ -1,16 +1,16 @@
 """Places as other tools write them, which here would mean something else, or nothing: told what to write.
 
 open_clip joins shards by `::`, which in fsspec chains file systems (`simplecache::s3://...`); webdataset
-reads the output of commands (`pipe:`); command lines join by commas or spaces.
+reads the output of commands (`pipe:`); command lines join by commas, spaces or colons.
 """
 
 import contextlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-_JOINTS = re.compile(r"::|\s*[,;|]\s*|\s+")
+_JOINTS = re.compile(r"::|(?<=[.]tar):(?=\S)|\s*[,;|]\s*|\s+")
 _WRAPPERS = {
     *("simplecache", "filecache", "blockcache", "cached"),
     *("zip", "tar", "libarchive", "reference", "dir"),
@@ -21,6 +21,10 @@ _FORMAT = re.compile(r"%0?\d*d")
 
 def check_place(place: str) -> None:
     """Raise `ValueError`, with what to write, for what is not one path or URL."""
+    _check(place, lambda parts: f"give one at a time: {', '.join(parts)}")
+
+
+def _check(place: str, several: Callable[[Sequence[str]], str]) -> None:
     if place.startswith("pipe:"):
         url = re.search(r"\b[a-z][a-z0-9]+://[^\s'\"]+", place)
         instead = f": {url[0]}" if url else ", for instance s3://BUCKET/NAME.tar"
@@ -34,15 +38,15 @@ def check_place(place: str) -> None:
                 f"`::` chains file systems, which are not used here; give the URL itself: {parts[-1]} (an "
                 "archive is to be unpacked first)"
             )
-        raise ValueError(f"`::` joins no places here; write {_as_list(parts)}")
+        raise ValueError(f"`::` joins no places here; {several(parts)}")
 
 
 def check_pattern(pattern: str) -> None:
     """Raise `ValueError`, with what to write, for what is no pattern of shards but several, or a folder."""
-    check_place(pattern)
+    _check(pattern, _as_list)
     parts = [part for part in _split(pattern) if part]
     if len(parts) > 1 and all(re.search(r"[.]tar\b", part) for part in parts) and not _is_file(pattern):
-        raise ValueError(f"several places in one; write {_as_list(parts)}")
+        raise ValueError(f"several places in one; {_as_list(parts)}")
     if wrong := next((found for found in _RANGE.finditer(pattern) if not _is_meant(found)), None):
         raise ValueError(
             f"{wrong[0]!r} is no range, which is two numbers with two dots between; did you mean "
@@ -81,7 +85,7 @@ def _is_file(place: str) -> bool:
 
 
 def _as_list(parts: Sequence[str]) -> str:
-    return f"a list: {json.dumps([part.strip() for part in parts], ensure_ascii=False)}"
+    return f"write a list: {json.dumps([part.strip() for part in parts], ensure_ascii=False)}"
 
 
 def _split(pattern: str) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from phreg.config import parse_config
-from phreg.data import expand_images, expand_urls
+from phreg.data import expand_images, expand_urls, pack_images
 from phreg.errors import ConfigError, PermanentStorageError
 from phreg.models import load_backbone
 from phreg.storage import Folder, open_url, read_url
@@ -16,6 +16,8 @@ WRONG = [
     ("A.tar::B.tar", '["A.tar", "B.tar"]'),
     ("s3://b/a-{0..1}.tar::s3://c/b.tar::s3://c/d.tar", '["s3://b/a-{0..1}.tar", "s3://c/b.tar", "s3://c/d.tar"]'),
     ("/data/a-{0,1}.tar::b.tar", '["/data/a-{0,1}.tar", "b.tar"]'),
+    ("A.tar:/data/B.tar", '["A.tar", "/data/B.tar"]'),
+    ("s3://b/a-{0..1}.tar:s3://b/b.tar", '["s3://b/a-{0..1}.tar", "s3://b/b.tar"]'),
     ("simplecache::s3://b/a.tar", "give the URL itself: s3://b/a.tar"),
     ("filecache::simplecache::s3://b/a.tar", "give the URL itself: s3://b/a.tar"),
     ("tar://inner.tar::s3://b/a.tar", "unpacked first"),
@@ -90,6 +92,13 @@ def test_nor_is_a_checkpoint(tmp_path: Path) -> None:
         parse_config(make_config(tmp_path) | {"teacher": teacher})
     with pytest.raises(PermanentStorageError, match="`::` chains"):
         load_backbone("timm/vit_tiny_patch16_224", checkpoint="simplecache::s3://b/x.safetensors")
+
+
+def test_where_one_place_is_wanted_no_list_is_advised(tmp_path: Path) -> None:
+    with pytest.raises(PermanentStorageError, match=r"give one at a time: a, b$"):
+        pack_images("a::b", tmp_path)
+    with pytest.raises(ConfigError, match=r"give one at a time: a\.jpg, b\.jpg$"):
+        expand_images(["a.jpg::b.jpg"])
 
 
 def test_the_door_to_storage_opens_none() -> None:

@@ -52,6 +52,17 @@ def test_named_architectures_stay_named(name: str, tmp_path: Path) -> None:
     assert stock.reg_token.shape[1] == student.vit.reg_token.shape[1]
 
 
+def test_the_older_layout_of_one_dict(tmp_path: Path) -> None:
+    vit = timm.create_model("vit_tiny_patch16_224", num_classes=7)
+    flat = {"architecture": "vit_tiny_patch16_224", "num_classes": 7, "num_features": 192}
+    flat |= {"input_size": [3, 224, 224], "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    (tmp_path / "config.json").write_text(json.dumps(flat))
+    torch.save(vit.state_dict(), tmp_path / "pytorch_model.bin")
+    loaded, stock = load_backbone(f"local-dir:{tmp_path}"), timm.create_model(f"local-dir:{tmp_path}", True)
+    assert stock.pretrained_cfg["mean"] == flat["mean"] == pytest.approx(loaded.mean.flatten().tolist())
+    assert loaded.weights_digest() == load_backbone(stock).weights_digest()
+
+
 def test_load_student(tmp_path: Path, s3_folder: Folder) -> None:
     student = a_student(tiny_clip(), "value")
     for name, data in hub_files(student).items():
