@@ -10,6 +10,8 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+for _name in ("COLUMNS", "LINES"):  # pytest-xdist sets them; tables are to be as wide as they are
+    os.environ.pop(_name, None)
 settings.register_profile("untimed", deadline=None, print_blob=True)  # no test depends on the machine's speed
 settings.load_profile("untimed")
 
