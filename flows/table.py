@@ -13,7 +13,7 @@ from phreg.errors import GenerationError, PhregError, hide_credentials
 from phreg.pipeline.columns import Scores
 from phreg.pipeline.methods import Method, student_method, teacher_method
 from phreg.pipeline.prepare import Prepared
-from phreg.pipeline.table import Table, check_columns, markdown, records, write_table
+from phreg.pipeline.table import Table, check_columns, check_rows, markdown, records, write_table
 from phreg.storage import Folder
 from phreg.table_config import TableConfig, load_table
 
@@ -25,6 +25,7 @@ def table(config: str, overrides: list[str] | None = None) -> Table:
     settings = load_table(config, overrides or [])
     tag_run(settings.name, settings.run.name)
     settings = settings.model_copy(update={"run": on_device(settings.run)})
+    check_rows(settings)
     prepared = {seed: tasks.prepare_run(settings.seeded(seed)) for seed in settings.seeds}
     first = prepared[settings.seeds[0]]
     check_columns(settings, first)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from phreg.cache import open_cache
     from phreg.distill.loss import DistillationLoss, distillation_loss
     from phreg.errors import PhregError
-    from phreg.method.denoising import denoise
+    from phreg.method.denoising import calibrate, denoise
     from phreg.method.views import Views, sample_views
     from phreg.models import Backbone, Student, add_registers, load_backbone, load_student
 
@@ -25,6 +25,7 @@ __all__ = [
     "Student",
     "Views",
     "add_registers",
+    "calibrate",
     "denoise",
     "distillation_loss",
     "load_backbone",
@@ -35,7 +36,7 @@ __all__ = [
 
 _HOMES = {
     "phreg.cache": ("open_cache",),
-    "phreg.method.denoising": ("denoise",),
+    "phreg.method.denoising": ("calibrate", "denoise"),
     "phreg.distill.loss": ("DistillationLoss", "distillation_loss"),
     "phreg.errors": ("PhregError",),
     "phreg.models": ("Backbone", "Student", "add_registers", "load_backbone", "load_student"),

@@ -7,11 +7,12 @@ what it found there; calibrated or not, it is the same kind of description.
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BeforeValidator,
     Field,
+    NonNegativeInt,
     PositiveInt,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
@@ -123,7 +124,9 @@ class RefinedViewsConfig(_OfViews):
         "mean",
         description="of what is left of a patch's views; `agreement` weighs each by its cosine to the others",
     )
-    trim: float = Field(0.2, gt=0, lt=0.5, description="share that `trimmed_mean` leaves out at each end")
+    trim: float | None = Field(
+        None, gt=0, lt=0.5, description="share that `trimmed_mean` leaves out at each end; default: 0.2"
+    )
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -132,7 +135,9 @@ class RefinedViewsConfig(_OfViews):
             raise ValueError(
                 f"expected at least {least} views to take a {self.combine} of, found {self.views}"
             )
-        if "trim" in self.model_fields_set and self.combine != "trimmed_mean":
+        if self.combine == "trimmed_mean":
+            object.__setattr__(self, "trim", self.trim or 0.2)  # said or not, it is one description
+        elif self.trim is not None:
             raise ValueError(f"trim belongs to combine: trimmed_mean, and combine is {self.combine}")
         if self.outlier_factor is None and self.combine == "mean":
             raise ValueError(
@@ -152,9 +157,115 @@ class RefinedViewsConfig(_OfViews):
         return f"features over {self.views} views, {self._shifted}{kept}, combined by {how}"
 
 
+AnyDenoiser = Annotated[SerializeAsAny[DenoiserConfig], BeforeValidator(lambda data: parse_denoiser(data))]
+"""A field that holds any description."""
+
+
+class ChangeConfig(DenoiserConfig):
+    """Something is done to the network; `then` makes features of what it has become."""
+
+    images: PositiveInt = Field(16, description="images it is calibrated on, from the first training shards")
+    then: AnyDenoiser = Field(
+        ViewsConfig(views=1), description="what cleans the features further; default: one pass, and no more"
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        methods = [part.method for part in self.parts()]
+        if len(set(methods)) < len(methods):
+            raise ValueError(f"{' then '.join(methods)}: each method once")
+        return self
+
+    @property
+    def own_images(self) -> int:
+        """How many images it has to see itself; 0 once it has."""
+        raise NotImplementedError
+
+    @property
+    def words(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def calibration_images(self) -> int:
+        return max(self.own_images, self.then.calibration_images)
+
+    @property
+    def view_count(self) -> int:
+        return self.then.view_count
+
+    @property
+    def view_shift(self) -> float:
+        return self.then.view_shift
+
+    @property
+    def forward_passes(self) -> int:
+        return self.then.forward_passes
+
+    @property
+    def title(self) -> str:
+        return self.words if self.then.is_one_pass else f"{self.words}, {self.then.title}"
+
+    @property
+    def in_words(self) -> str:
+        return f"{self.then.in_words}, with {self.words}"
+
+    def parts(self) -> Iterator[DenoiserConfig]:
+        yield self
+        yield from self.then.parts()
+
+
+class TestTimeRegistersConfig(ChangeConfig):
+    """Hidden units that make outliers write to a token beside the patches (arXiv 2506.08010)."""
+
+    __test__: ClassVar[bool] = False  # to pytest
+
+    method: Literal["test_time_registers"] = Field("test_time_registers", description="the denoiser's name")
+    keep: PositiveInt = Field(10, description="hidden units that are moved, in all blocks together")
+    last_block: NonNegativeInt | None = Field(
+        None,
+        description="the last block, from 0, they are sought in; default: where outliers first stand out",
+    )
+    neurons: tuple[tuple[NonNegativeInt, NonNegativeInt], ...] | None = Field(
+        None, min_length=1, description="(block, hidden unit) of each; default: found on images"
+    )
+
+    @property
+    def own_images(self) -> int:
+        return 0 if self.neurons else self.images
+
+    @property
+    def words(self) -> str:
+        return "test-time registers"
+
+
+class PositionSubspaceConfig(ChangeConfig):
+    """Directions that tell where a patch is are projected out (arXiv 2507.14137)."""
+
+    method: Literal["position_subspace"] = Field("position_subspace", description="the denoiser's name")
+    images: Annotated[int, Field(ge=2)] = Field(32, description="images it is calibrated on, as above")
+    frequencies: PositiveInt = Field(
+        1,
+        description="cosines of row and of column that are projected out; 1: nearly these themselves",
+    )
+    directions: str | None = Field(
+        None, max_length=1 << 20, pattern=r"^[A-Za-z0-9+/]+=*$",
+        description="base64 of float32, as calibration writes it; default: found on images"
+    )  # fmt: skip
+
+    @property
+    def own_images(self) -> int:
+        return 0 if self.directions else self.images
+
+    @property
+    def words(self) -> str:
+        return "positions projected out"
+
+
 KNOWN: dict[str, type[DenoiserConfig]] = {
     "views": ViewsConfig,
     "refined_views": RefinedViewsConfig,
+    "test_time_registers": TestTimeRegistersConfig,
+    "position_subspace": PositionSubspaceConfig,
 }
 """Every description by its method. A new one is added here, and what it does in `phreg/method/`."""
 
@@ -194,10 +305,6 @@ def _misplaced(key: str, method: str, known: Sequence[str]) -> InitErrorDetails:
 
 def _mistakes(details: list[InitErrorDetails]) -> ValidationError:
     return ValidationError.from_exception_data("denoiser", details)
-
-
-AnyDenoiser = Annotated[SerializeAsAny[DenoiserConfig], BeforeValidator(parse_denoiser)]
-"""A field that holds any description."""
 
 
 class DenoisedSection(Section):

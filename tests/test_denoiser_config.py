@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from phreg.config import TargetConfig, parse_config
-from phreg.denoiser_config import KNOWN, RefinedViewsConfig, ViewsConfig
+from phreg.denoiser_config import KNOWN, RefinedViewsConfig, ViewsConfig, parse_denoiser
 from phreg.errors import ConfigError
 from phreg.method.denoising import DENOISERS, described
 from phreg.table_config import TeacherRow
@@ -32,10 +32,30 @@ def test_flat_fields_mean_views() -> None:
     assert targets(method="views", max_shift=0.3).denoiser == ViewsConfig(max_shift=0.3)
 
 
+def test_equal_descriptions_are_equal_however_written() -> None:
+    said = {"method": "refined_views", "combine": "trimmed_mean", "trim": 0.2}
+    assert targets(**said).denoiser == targets(method="refined_views", combine="trimmed_mean").denoiser
+    for denoiser in (targets(**said).denoiser, targets(method="refined_views").denoiser):
+        assert parse_denoiser(denoiser.model_dump(mode="json")) == denoiser
+
+
 def test_another_methods_options_stand_beside_the_sections() -> None:
     found = targets(method="refined_views", combine="median", views=5, encoding="float32")
     assert found.denoiser == RefinedViewsConfig(combine="median", views=5)
     assert found.encoding == "float32"
+
+
+def test_a_denoiser_hands_on() -> None:
+    alone = targets(method="test_time_registers").denoiser
+    assert (alone.forward_passes, alone.title, alone.is_one_pass) == (1, "test-time registers", False)
+    then = targets(method="test_time_registers", then="views").denoiser
+    assert (then.forward_passes, then.title) == (10, "test-time registers, 10 views")
+    chain = {"method": "position_subspace", "images": 40, "then": {"method": "refined_views", "views": 5}}
+    both = targets(method="test_time_registers", then=chain).denoiser
+    assert [part.method for part in both.parts()] == [
+        "test_time_registers", "position_subspace", "refined_views",
+    ]  # fmt: skip
+    assert (both.forward_passes, both.calibration_images) == (5, 40)
 
 
 def test_a_row_is_one_pass_unless_it_says_more() -> None:
@@ -76,6 +96,14 @@ def test_a_section_is_written_as_it_is_read() -> None:
         ({"method": "refined_views", "views": 2, "combine": "median"}, "at least 3 views to take a median"),
         ({"method": "refined_views", "trim": 0.1}, "trim belongs to combine: trimmed_mean, and combine is"),
         ({"method": "refined_views", "outlier_factor": None}, "take that, or a combine"),
+        ({"method": "test_time_registers", "views": 10}, "denoised.views: an option of method: views"),
+        ({"method": "test_time_registers", "then": "mean"}, "denoised.then.method: expected one of views"),
+        ({"method": "test_time_registers", "then": {"keep": 1}}, "denoised.then.keep: an option of method"),
+        ({"method": "test_time_registers", "then": 3}, "denoised.then: expected a method's name, or"),
+        ({"method": "test_time_registers", "then": "test_time_registers"}, "each method once"),
+        ({"method": "test_time_registers", "neurons": []}, "denoised.neurons: Tuple should have at least 1"),
+        ({"method": "position_subspace", "images": 1}, "denoised.images: Input should be greater than"),
+        ({"method": "position_subspace", "directions": "é"}, "denoised.directions: String should match"),
         ({"denoiser": {"method": "views"}}, "targets.denoised.denoiser: unknown key"),
     ],
 )  # fmt: skip

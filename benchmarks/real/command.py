@@ -2,8 +2,11 @@
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.real.grid import grid
 from benchmarks.real.measure import measure
@@ -15,25 +18,29 @@ from benchmarks.real.targets import held_out_shard, make_targets
 from benchmarks.real.trunk import Trunk
 from benchmarks.real.weights import FOLDER, QUANTISED, clip_folder, is_there
 from phreg.config import StudentConfig, TargetConfig, TeacherConfig
-from phreg.method.denoising import Denoising
-from phreg.models import load_teacher
+from phreg.data import cut_middle, decode_image, read_shard
+from phreg.denoiser_config import DenoiserConfig, RefinedViewsConfig, ViewsConfig
+from phreg.method.denoising import Denoising, calibrate, denoiser_of
+from phreg.models import Backbone, load_teacher
+from phreg.stage_config import Precision
 
 READ_OUTS = ("naclip", "value", "qq")
 ALL_READ_OUTS = (*READ_OUTS, "csa", "standard")
 SHARDS = ("voc/train-000000.tar", "photos/photos-000000.tar")
 HELD_OUT = "voc/train-000005.tar"
-PARTS = ("teacher", "views", "grid", "windows", "students")
+REFINED = ("mean", "trimmed_mean", "median", "agreement")
+PARTS = ("teacher", "views", "denoisers", "grid", "windows", "students")
 
 
 class Work:
     """The parts of the benchmark, on the files of one user."""
 
-    def __init__(self, weights: Path, data: Path, out: Path) -> None:
+    def __init__(self, weights: Path, data: Path, out: Path, precision: Precision, short_side: int) -> None:
         self.out, self.cache = out, str(out / "cache")
         self.teacher = TeacherConfig(
             model=f"local-dir:{clip_folder(weights, out)}",
             image_size=224,
-            precision="bfloat16",
+            precision=precision,
             read_out="naclip",
         )
         self.shards = [data / name for name in SHARDS]
@@ -43,8 +50,8 @@ class Work:
             voc(weights, data, out, 60, windows=True),
             camvid(weights, data, out, 16, windows=True),
         ]
-        self.few = voc(weights, data, out, 30)
-        self.trunk = Trunk(load_teacher(self.teacher), "bfloat16")
+        self.few = voc(weights, data, out, 30, short_side=short_side)
+        self.trunk = Trunk(load_teacher(self.teacher), precision)
 
     def targets(self, read_outs: tuple[str, ...] = READ_OUTS, views: int = 10) -> dict[str, str]:
         config = TargetConfig(views=views)
@@ -62,6 +69,35 @@ class Work:
             measure(f"teacher, read {read_out}", backbone, self.few, self.out)
             views = Denoising.of_views()
             measure(f"teacher over ten views, read {read_out}", backbone, self.few, self.out, views)
+
+    def do_denoisers(self) -> None:
+        """Other denoisers than the mean over views, at the cost of one pass and of ten."""
+        one, ten = ViewsConfig(views=1), ViewsConfig()
+        refined = [RefinedViewsConfig(combine=combine) for combine in REFINED]
+        registers = calibrate(self.trunk.backbone, self._calibration(16), "test_time_registers")
+        print(registers.model_dump_json(), flush=True)
+        changed = Trunk(denoiser_of(registers).changed(self.trunk.backbone), self.trunk.precision)
+        for read_out in ("naclip", "value"):
+            backbone = self.trunk.read(read_out)
+            measure(f"teacher, read {read_out}", backbone, self.few, self.out)
+            for denoiser in (ten, *refined):
+                self._denoised(backbone, denoiser, denoiser.title)
+            for then in (one, ten):
+                title = registers.model_copy(update={"then": then}).title
+                self._denoised(changed.read(read_out), then, title)
+            positions = calibrate(backbone, self._calibration(32), "position_subspace")
+            for then in (one, ten):
+                denoiser = positions.model_copy(update={"then": then})
+                self._denoised(backbone, denoiser, denoiser.title)
+
+    def _denoised(self, backbone: Backbone, denoiser: DenoiserConfig, title: str) -> None:
+        measure(f"{title}, read {backbone.read_out}", backbone, self.few, self.out, Denoising(denoiser))
+
+    def _calibration(self, count: int) -> Tensor:
+        """Images of the training shards."""
+        samples = read_shard(str(self.shards[0])).samples[:count]
+        crops = [cut_middle(decode_image(sample.image), 224, 224) for sample in samples]
+        return self.trunk.backbone.normalize(torch.from_numpy(np.stack(crops)))
 
     def do_grid(self) -> None:
         pairs = [(targets, trained, False) for targets in READ_OUTS for trained in READ_OUTS]
@@ -100,7 +136,11 @@ class Work:
         whole_student(name, job, READ_OUTS, self.benches, self.out, "bfloat16")
 
     def _tables(self) -> dict[str, list[Bench]]:
-        return {"read-outs": self.benches, "views": [self.few], "windows": self.windows}
+        return {
+            "read-outs": self.benches,
+            "views": [self.few],
+            "windows": self.windows,
+        }
 
     def write(self) -> None:
         for name, benches in self._tables().items():
@@ -121,6 +161,18 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--output", type=Path, default=Path("runs/real"), help="results, targets, students (%(default)s)"
     )
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="bfloat16",
+        help="of the teacher's forward pass; float32 is faster where a CPU has no bfloat16 (%(default)s)",
+    )
+    parser.add_argument(
+        "--short-side",
+        type=int,
+        default=336,
+        help="pixels of VOC's images in views and denoisers (%(default)s)",
+    )
     parser.add_argument("--only", choices=PARTS, help="one part")
     options = parser.parse_args(arguments)
     wanted = [options.weights / name for name in FILES]
@@ -133,7 +185,8 @@ def main(arguments: list[str]) -> int:
         return 0
     torch.set_num_threads(1)  # results then do not depend on the machine's cores
     options.output.mkdir(parents=True, exist_ok=True)
-    work = Work(*(path.resolve() for path in (options.weights, options.data, options.output)))
+    places = (path.resolve() for path in (options.weights, options.data, options.output))
+    work = Work(*places, options.precision, options.short_side)
     for part in PARTS if options.only is None else (options.only,):
         getattr(work, f"do_{part}")()
         work.write()

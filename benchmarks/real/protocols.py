@@ -61,8 +61,10 @@ def _seen(short_side: int, windows: bool) -> SegmentationConfig:
     return SegmentationConfig(short_side=short_side, **sides)
 
 
-def voc(weights: Path, data: Path, out: Path, images: int | None, windows: bool = False) -> Bench:
-    """VOC's images at short side 336. `min_images` 4: with fewer, one image decides a class."""
+def voc(
+    weights: Path, data: Path, out: Path, images: int | None, windows: bool = False, short_side: int = 336
+) -> Bench:
+    """VOC's images. `min_images` 4: with fewer, one image decides a class."""
     config = LabelledSetConfig(kind="folder", root=str(data / "voc"), images=images)
     named = str(voc_names(weights, out))
     protocols = (
@@ -70,7 +72,7 @@ def voc(weights: Path, data: Path, out: Path, images: int | None, windows: bool 
         Protocol("VOC21", named, 4),
         Protocol("VOC21, one background name", str(weights / VOC_FILE), 4),
     )
-    return Bench(f"voc{'-windows' * windows}", config, _seen(336, windows), protocols)
+    return Bench(f"voc{'-windows' * windows}", config, _seen(short_side, windows), protocols)
 
 
 def camvid(weights: Path, data: Path, out: Path, images: int | None, windows: bool = False) -> Bench:

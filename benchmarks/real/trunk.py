@@ -26,6 +26,10 @@ class Trunk:
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
         self._bytes = 0
 
+    def __deepcopy__(self, memo: object) -> "Trunk":
+        """Copies of what stands on it stand on it too."""
+        return self
+
     def read(self, read_out: str, vit: VisionTransformer | None = None) -> "SharedBackbone":
         """The network under a read-out; or `vit`, which may differ from it in the last block."""
         return SharedBackbone(self, read_out, vit or self.backbone.vit)
@@ -73,6 +77,9 @@ class SharedBackbone(Backbone):
     def before_last(
         self, tokens: Float[Tensor, "n h w D"], watch: Watch | None = None
     ) -> Float[Tensor, "n N D"]:
-        assert watch is None
+        """`watch` is shown what comes out alone, not what each block makes on the way."""
         with torch.no_grad():
-            return self._trunk[0].tokens(tokens.detach().float())
+            out = self._trunk[0].tokens(tokens.detach().float())
+        if watch is not None:
+            watch(out[:, self.vit.num_prefix_tokens :])
+        return out

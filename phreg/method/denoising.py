@@ -13,11 +13,14 @@ from jaxtyping import Float
 from pydantic import ValidationError
 from torch import Tensor
 
-from phreg.denoiser_config import DenoiserConfig, ViewsConfig, parse_denoiser
+from phreg.denoiser_config import ChangeConfig, DenoiserConfig, ViewsConfig, parse_denoiser
 from phreg.errors import ConfigError
 from phreg.method.average import Average
 from phreg.method.denoiser import Denoiser
+from phreg.method.network_change import NetworkChange
+from phreg.method.position_subspace import PositionSubspace
 from phreg.method.refined_views import RefinedViews
+from phreg.method.test_time_registers import TestTimeRegisters
 from phreg.method.view_features import check_coverage
 from phreg.method.views import Views, sample_views
 from phreg.models import Backbone
@@ -25,6 +28,8 @@ from phreg.models import Backbone
 DENOISERS: dict[str, type[Denoiser[Any]]] = {
     "views": Average,
     "refined_views": RefinedViews,
+    "test_time_registers": TestTimeRegisters,
+    "position_subspace": PositionSubspace,
 }
 """What each method of `denoiser_config.KNOWN` does."""
 
@@ -128,7 +133,10 @@ def described(method: Method) -> DenoiserConfig:
 @lru_cache(maxsize=64)
 def denoiser_of(config: DenoiserConfig) -> Denoiser[Any]:
     """A description at work; equal ones share what it keeps between calls."""
-    return DENOISERS[config.method](config)
+    kind = DENOISERS[config.method]
+    if isinstance(config, ChangeConfig) and issubclass(kind, NetworkChange):
+        return kind(config, denoiser_of(config.then))
+    return kind(config)
 
 
 def views_of(config: DenoiserConfig, grid: int | tuple[int, int], seed: int = 0) -> Views:

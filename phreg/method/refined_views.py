@@ -53,7 +53,7 @@ def combined(
         return _mean(features, kept)
     if config.combine == "agreement":
         return _agreeing(features, kept)
-    return _inner_mean(features, kept, 0.5 if config.combine == "median" else config.trim)
+    return _inner_mean(features, kept, config.trim or 0.5)
 
 
 def _mean(features: Tensor, kept: Tensor) -> Tensor:

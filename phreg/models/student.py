@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from phreg.errors import ModelError
 from phreg.models.backbone import Backbone
@@ -90,9 +91,10 @@ def add_registers(
             remedy="give registers: 1 or more",
         )
     vit = copy.deepcopy(backbone.vit)
-    _fold_prefix_positions(vit)
     if registers is not None:
-        _append_registers(backbone.family, vit, registers, seed)
+        append_registers(backbone.family, vit, _fresh(registers, vit.embed_dim, seed))
+    else:
+        _fold_prefix_positions(vit)
     vit.requires_grad_(False)
     mean, std = backbone.mean.tolist(), backbone.std.tolist()
     how = backbone.pos_embed_resize
@@ -100,15 +102,20 @@ def add_registers(
     return student.to(backbone.mean.device).eval()
 
 
-def _append_registers(family: Family, vit: Any, registers: int, seed: int) -> None:
+def append_registers(family: Family, vit: Any, tokens: Float[Tensor, "1 n D"]) -> None:
+    """These tokens become registers, after those that there are, without positional embedding."""
+    _fold_prefix_positions(vit)
+    old = [] if vit.reg_token is None else [vit.reg_token.detach()]
+    vit.reg_token = nn.Parameter(torch.cat([*old, tokens.to(vit.patch_embed.proj.weight)], 1))
+    family.set_registers(vit, vit.reg_token.shape[1])
+
+
+def _fresh(registers: int, width: int, seed: int) -> Float[Tensor, "1 n D"]:
     # PyTorch's own draws: another version may draw otherwise, as it may compute otherwise. What a student is
     # depends on both, and its weights are stored.
     generator = torch.Generator().manual_seed(seed)
-    width = vit.embed_dim
-    fresh = torch.randn(1, registers, width, generator=generator) * width**-0.5
-    old = [] if vit.reg_token is None else [vit.reg_token.detach()]
-    vit.reg_token = nn.Parameter(torch.cat([*old, fresh.to(vit.patch_embed.proj.weight)], 1))
-    family.set_registers(vit, vit.reg_token.shape[1])
+    tokens: Tensor = torch.randn(1, registers, width, generator=generator) * width**-0.5
+    return tokens
 
 
 def _fold_prefix_positions(vit: Any) -> None:

@@ -1,6 +1,6 @@
 """The rows of a table: methods, each a network and how its features are taken; and measuring one of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from phreg.label_config import Column, LabelledSetConfig, ProbeColumn, SetColumn
 from phreg.method.denoising import Denoising
 from phreg.models import Backbone, load_student, load_teacher
 from phreg.pipeline.assess import device_of, on_cluster, reference_store
+from phreg.pipeline.calibrate import calibrated
 from phreg.pipeline.columns import (
     Bench,
     Scores,
@@ -47,6 +48,13 @@ class Method:
     model_url: str | None = None
     read_out: str | None = None
     denoising: Denoising | None = None
+
+    def denoising_on(self, config: RunConfig, backbone: Backbone) -> Denoising | None:
+        """Its denoiser calibrated on the run's images, for this network."""
+        if self.denoising is None:
+            return None
+        denoiser = calibrated(config, backbone, self.denoising.denoiser)
+        return replace(self.denoising, denoiser=denoiser)
 
     def load(self, config: RunConfig) -> Backbone:
         if self.model_url is not None:
@@ -125,6 +133,7 @@ def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: 
 
     bench = Bench(config, device_of(config))
     backbone = method.load(config).on(bench.device)
+    method = replace(method, denoising=method.denoising_on(config, backbone))
     found = Measured({})
     for column in prepared.columns:
         try:

@@ -84,10 +84,11 @@ def _table(scores: Mapping[str, Scores]) -> Table:
 
 def _pictures(config: RunConfig, column: SetColumn, methods: Sequence[Method]) -> tuple[PictureGroup, ...]:
     labelled, bench = open_set(column), Bench(config, device_of(config))
-    predictors = {
-        method.name: segmenter(column, method.load(config).on(bench.device), method.denoising, bench)
-        for method in methods
-    }
+    predictors = {}
+    for method in methods:
+        backbone = method.load(config).on(bench.device)
+        denoising = method.denoising_on(config, backbone)
+        predictors[method.name] = segmenter(column, backbone, denoising, bench)
     return tuple(islice(_groups(labelled, predictors), config.evaluation.figures))
 
 

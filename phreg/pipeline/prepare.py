@@ -14,6 +14,7 @@ from phreg.generate import target_spec
 from phreg.label_config import Column
 from phreg.models import Backbone, load_teacher
 from phreg.models.precision import keep_float32
+from phreg.pipeline.calibrate import calibrated
 from phreg.pipeline.columns_present import columns_present
 from phreg.progress import tell
 from phreg.storage import Folder
@@ -55,11 +56,15 @@ def shard_urls(config: RunConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(train), tuple(validation)
 
 
-def target_specs(config: RunConfig, teacher: Backbone) -> dict[str, TargetSpec]:
-    return {
-        name: target_spec(teacher, config.teacher, config.targets[name], config.seed)
-        for name in config.used_targets
-    }
+def target_specs(config: RunConfig, teacher: Backbone, *, keep: bool = False) -> dict[str, TargetSpec]:
+    """Of all targets that are needed, their denoisers calibrated; `keep`: also for others to find."""
+    specs = {}
+    for name in config.used_targets:
+        target = config.targets[name]
+        denoiser = calibrated(config, teacher, target.denoiser, keep=keep)
+        target = target.model_copy(update={"denoiser": denoiser})
+        specs[name] = target_spec(teacher, config.teacher, target, config.seed)
+    return specs
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -76,7 +81,7 @@ def prepare(config: RunConfig) -> Prepared:
         read_outs[student.name] = new_student(teacher, student).read_out  # as it would be trained
     tell("checking the labelled sets")
     columns, absent = columns_present(config, teacher)
-    specs = target_specs(config, teacher)
+    specs = target_specs(config, teacher, keep=True)
     cache = Folder(config.cache_url)
     for spec in specs.values():
         TargetStore.create(cache, spec)

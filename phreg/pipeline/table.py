@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from phreg.errors import ConfigError
 from phreg.markdown import markdown_table
+from phreg.method.denoising import denoiser_of
+from phreg.models import load_teacher
 from phreg.pipeline.columns import Scores, arrow, is_count, is_higher_better, shown_measures
 from phreg.pipeline.prepare import Prepared
 from phreg.storage import Folder
@@ -39,6 +41,16 @@ def check_columns(table: TableConfig, prepared: Prepared) -> None:
             found=f"none for {', '.join(prepared.absent)}",
             remedy="unpack one where the config says, or change its root",
         )
+
+
+def check_rows(table: TableConfig) -> None:
+    """Raises `ConfigError` if the teacher cannot be read, or cleaned, as a row says."""
+    cleaned = [row for row in table.teacher_rows if not row.denoiser.is_one_pass]
+    for read_out in sorted({row.read_out for row in cleaned}):
+        teacher = load_teacher(table.run.teacher.model_copy(update={"read_out": read_out}))
+        for row in cleaned:
+            if row.read_out == read_out:
+                denoiser_of(row.denoiser).check(teacher)
 
 
 def markdown(table: Table) -> str:

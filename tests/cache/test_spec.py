@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from phreg.cache import TargetSpec
+from phreg.denoiser_config import parse_denoiser
 from phreg.errors import SpecMismatchError
 from tests.cache.examples import make_spec
 
@@ -46,6 +47,36 @@ def test_equal_specs_have_one_digest() -> None:
 def test_the_digest_stays_what_it_was() -> None:
     """A change here makes every cache in the world unreachable: raise `format_version` if it must be."""
     assert make_spec().digest == "9199752443292061669415cd7ef156f98a3416ed208260e42c96c73373b17ca8"
+
+
+@pytest.mark.parametrize(
+    "denoiser",
+    [
+        *(
+            {"method": "refined_views", "combine": how}
+            for how in ("mean", "trimmed_mean", "median", "agreement")
+        ),
+        {"method": "test_time_registers", "neurons": [[0, 3], [1, 2]], "then": "refined_views"},
+        {"method": "position_subspace", "directions": "AAAAAA==", "then": {"views": 4}},
+    ],
+)
+def test_a_denoiser_is_read_as_it_was_written(denoiser: dict) -> None:
+    parsed = parse_denoiser(denoiser)
+    spec = make_spec(denoiser=denoiser, views=parsed.view_count)
+    assert TargetSpec.from_json(spec.to_json(), spec.digest, "url") == spec
+    assert spec.denoised_by == parsed
+
+
+def test_what_a_spec_says_twice_must_agree() -> None:
+    for wrong in (
+        {"denoiser": {"method": "refined_views", "views": 3}},
+        {"denoiser": {"method": "views", "views": 4}},
+        {"denoiser": {"method": "test_time_registers"}, "views": 1},
+    ):
+        with pytest.raises(
+            ValidationError, match=r"not those of the denoiser|stand in the spec|not calibrated"
+        ):
+            make_spec(**wrong)
 
 
 def test_json_round_trip() -> None:

@@ -242,7 +242,7 @@ def test_registry_show_names_what_is_missing(tmp_path: Path, capsys: pytest.Capt
 
 def test_public_names() -> None:
     assert set(phreg.__all__) == {
-        "Backbone", "DistillationLoss", "PhregError", "Student", "Views", "add_registers", "denoise",
-        "distillation_loss", "load_backbone", "load_student", "open_cache", "sample_views",
+        "Backbone", "DistillationLoss", "PhregError", "Student", "Views", "add_registers", "calibrate",
+        "denoise", "distillation_loss", "load_backbone", "load_student", "open_cache", "sample_views",
     }  # fmt: skip
     assert all(hasattr(phreg, name) for name in phreg.__all__)

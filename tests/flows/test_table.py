@@ -42,6 +42,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
         "teacher_rows": [
             {"name": "vanilla", "read_out": "value"},
             {"name": "denoised", "read_out": "naclip", "views": 3},
+            {"name": "refined", "read_out": "naclip", "method": "refined_views", "views": 3},
         ],
     }
     path = folder / "table.yaml"
@@ -57,7 +58,12 @@ def test_every_method_has_every_measure_for_every_seed(finished: tuple) -> None:
     labelled |= {f"depth {name}" for name in ("RMSE", "AbsRel", "delta1", "delta2", "delta3")}
     labelled |= {f"{name} skipped" for name in ("scenes", "labels", "depth")}
     free = {"shift_cosine_mean", "target_cosine_p50", "artifact_rate", "norm_ratio", "class_token_cosine"}
-    for method, wanted in (("vanilla", labelled | free), ("denoised", labelled), ("one", labelled | free)):
+    for method, wanted in (
+        ("vanilla", labelled | free),
+        ("denoised", labelled),
+        ("refined", labelled),
+        ("one", labelled | free),
+    ):
         for seed in ("0", "1"):
             found = {row["measure"] for row in rows if (row["method"], row["seed"]) == (method, seed)}
             assert {name for name in found if "IoU of" not in name} == wanted

@@ -17,6 +17,7 @@ from phreg.method.view_features import placement_indices, view_features
 from phreg.method.views import Views, sample_views
 from phreg.models import Backbone, load_backbone
 from tests.helpers import tiny_clip, tiny_dinov2
+from tests.method.loud import images, loud
 
 COMBINE = ("mean", "trimmed_mean", "median", "agreement")
 
@@ -25,20 +26,9 @@ def config(combine: str = "mean", **options: object) -> RefinedViewsConfig:
     return RefinedViewsConfig.model_validate({"combine": combine, **options})
 
 
-def images(n: int = 2, seed: int = 0) -> Tensor:
-    return torch.randn(n, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
-
-
 def with_outliers(read_out: str = "standard") -> Backbone:
-    """A network whose first block's MLP has one unit that few patches wake, and that is loud then."""
     vit = tiny_clip() if read_out == "naclip" else tiny_dinov2()
-    backbone = load_backbone(vit, read_out=read_out)
-    mlp = backbone.vit.blocks[0].mlp
-    with torch.no_grad():
-        mlp.fc1.weight[0] *= 6
-        mlp.fc1.bias[0] = -4.0
-        mlp.fc2.weight[:, 0] *= 200
-    return backbone
+    return loud(load_backbone(vit, read_out=read_out))
 
 
 def stated(kept: list[list[float]], how: RefinedViewsConfig) -> list[float]:
@@ -57,7 +47,7 @@ def stated(kept: list[list[float]], how: RefinedViewsConfig) -> list[float]:
         ]
     if how.combine == "median":
         return [median(own[c] for own in kept) for c in channels]
-    cut = math.floor(how.trim * len(kept)) if how.combine == "trimmed_mean" else 0
+    cut = math.floor(0.2 * len(kept)) if how.combine == "trimmed_mean" else 0
     ordered = [sorted(own[c] for own in kept)[cut : len(kept) - cut] for c in channels]
     return [sum(values) / len(values) for values in ordered]
 

@@ -9,7 +9,8 @@ import safetensors.torch
 from phreg.errors import DataError, PhregError, StorageError
 from phreg.models.text import TextTower
 from phreg.pipeline import columns, methods
-from phreg.pipeline.methods import measure
+from phreg.pipeline.methods import measure, teacher_method
+from phreg.table_config import TeacherRow
 from tests.pipeline.conftest import LabelledWorld
 
 
@@ -18,6 +19,26 @@ def test_every_column_says_how_many_images_it_left_out(labelled_world: LabelledW
     labelled_world.images("test")[-1].write_bytes(b"no image")
     found = labelled_world.measured()
     assert [found[f"{name} skipped"] for name in ("scenes", "labels", "depth")] == [1, 2, 2]
+
+
+ROWS: list[dict[str, Any]] = [
+    {},
+    {"views": 3},
+    {"method": "refined_views", "views": 3, "combine": "median"},
+    {"method": "test_time_registers", "neurons": [[0, 3]]},
+    {"method": "position_subspace", "images": 8, "then": {"method": "views", "views": 3}},
+]
+
+
+def test_each_denoiser_is_a_row_of_its_own(labelled_world: LabelledWorld) -> None:
+    config, prepared = labelled_world.config, labelled_world.prepared
+    found = []
+    for options in ROWS:
+        row = TeacherRow.model_validate({"name": "a row", "read_out": "naclip", **options})
+        found.append(measure(config, prepared, teacher_method(row, 0)))
+    assert len({tuple(measured.digests.values()) for measured in found}) == len(ROWS)
+    assert all(not measured.failures for measured in found)
+    assert len({measured.scores["depth RMSE"] for measured in found}) == len(ROWS)
 
 
 def test_what_left_images_out_is_measured_again(

@@ -11,7 +11,7 @@ from phreg.label_config import SetColumn
 from phreg.pipeline.columns_present import is_present
 from phreg.pipeline.page_labels import _table as scores_table
 from phreg.pipeline.prepare import prepare
-from phreg.pipeline.table import Table, as_csv, check_columns, markdown, records
+from phreg.pipeline.table import Table, as_csv, check_columns, check_rows, markdown, records
 from phreg.storage import Folder
 from phreg.table_config import TableConfig, load_table
 from phreg.world.write import write_label_folder
@@ -123,6 +123,14 @@ def test_a_table_of_sets_that_are_not_there_starts_nothing(tmp_path) -> None:
     table = TableConfig(name="small", run=run)
     with pytest.raises(ConfigError, match=r"(?s)None of the labelled sets.*voc21"):
         check_columns(table, prepare(run))
+
+
+def test_a_row_that_cannot_clean_this_teacher_starts_nothing(tmp_path) -> None:
+    row = {"name": "a", "read_out": "value", "method": "test_time_registers", "neurons": [[9, 0]]}
+    fine = {"name": "b", "read_out": "value", "method": "refined_views"}
+    check_rows(table_config(tmp_path, teacher_rows=[fine]))
+    with pytest.raises(ConfigError, match="no hidden unit 0 in a block 9"):
+        check_rows(table_config(tmp_path, teacher_rows=[fine, row]))
 
 
 def test_a_labelled_set_in_no_layout_starts_nothing(tmp_path) -> None:

@@ -65,6 +65,11 @@ class Family(ABC):
     def mlp(self, block: Any, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         """What a plain block's MLP adds to x."""
 
+    def hidden_layer(self, block: Any) -> nn.Linear | None:
+        """The linear map that reads the hidden units of a block's MLP, if that has such."""
+        layer = getattr(getattr(block, "mlp", None), "fc2", None)
+        return layer if isinstance(layer, nn.Linear) else None
+
     @abstractmethod
     def arguments(self, vit: Any) -> dict[str, Any]:
         """Arguments with which timm builds the network from `base` (JSON), as far as its modules say them."""
