@@ -99,7 +99,7 @@ class ViewsConfig(_OfViews):
 
     @property
     def title(self) -> str:
-        return f"{self.views} views"
+        return "1 view" if self.is_one_pass else f"{self.views} views"
 
     @property
     def in_words(self) -> str:

@@ -17,6 +17,7 @@ table.yaml, beside the photos.yaml that `phreg run --help` shows:
   teacher_rows:
     - {name: teacher, read_out: standard}
     - {name: "denoised teacher, 10 passes", read_out: standard, views: 10}
+    - {name: "registers, 1 pass", read_out: standard, method: test_time_registers}
   label_free: true                   # also shift consistency and the like, without labels
   seeds: [0, 1, 2]"""
 

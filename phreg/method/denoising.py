@@ -38,7 +38,10 @@ Method = str | Mapping[str, Any] | DenoiserConfig
 
 @dataclass(frozen=True)
 class Denoising:
-    """A denoiser with a seed for its views: all images of one size get the same ones."""
+    """A denoiser with a seed for its views: all images of one size get the same ones.
+
+    Before it is used it is calibrated, on images that are always the same: a batch must not decide.
+    """
 
     denoiser: DenoiserConfig = ViewsConfig()  # noqa: RUF009 (it is frozen)
     seed: int = 0
@@ -53,6 +56,12 @@ class Denoising:
         return self.denoiser.forward_passes
 
     def features(self, backbone: Backbone, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        if self.denoiser.calibration_images:
+            raise ConfigError(
+                f"{self.denoiser.title}: it is not calibrated for this network",
+                expected=f"what it needs to know, found on {self.denoiser.calibration_images} images",
+                remedy="give what phreg.calibrate makes of it",
+            )
         views = views_of(self.denoiser, backbone.grid_of(images), self.seed)
         return denoise(backbone, images, views, method=self.denoiser)
 

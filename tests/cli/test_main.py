@@ -106,7 +106,8 @@ def test_the_configs_of_the_help_are_configs(tmp_path: Path) -> None:
         lines = text.partition(":\n")[2]
         (tmp_path / f"{name}.yaml").write_text(lines)
     found = load_table(tmp_path / "table.yaml")
-    assert [row.denoiser.views for row in found.teacher_rows] == [1, 10]
+    titles = [row.denoiser.title for row in found.teacher_rows]
+    assert titles == ["1 view", "10 views", "test-time registers"]
     assert found.run == load_config(tmp_path / "photos.yaml")
 
 

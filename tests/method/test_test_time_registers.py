@@ -6,7 +6,7 @@ from torch import Tensor
 
 from phreg.denoiser_config import TestTimeRegistersConfig, ViewsConfig
 from phreg.errors import ConfigError
-from phreg.method.denoising import calibrate, denoise, denoiser_of
+from phreg.method.denoising import Denoising, calibrate, denoise, denoiser_of, described
 from phreg.method.outliers import FACTOR, outliers
 from phreg.method.views import sample_views
 from phreg.models import Backbone, load_backbone
@@ -129,6 +129,17 @@ def test_every_family_either_has_hidden_units_or_says_so(name: str) -> None:
     assert changed.isfinite().all()
     assert not torch.allclose(changed, before, atol=1e-4)
     assert torch.equal(backbone(pictures), before)
+
+
+def test_a_batch_calibrates_nothing_by_itself() -> None:
+    """But `denoise`, which is given images that its caller chose, does."""
+    backbone, pictures = loud(load_backbone(tiny_dinov2(depth=BLOCKS))), images(4)
+    method = described("test_time_registers")
+    with pytest.raises(ConfigError, match="test-time registers: it is not calibrated"):
+        Denoising(method).features(backbone, pictures)
+    found = calibrate(backbone, pictures, method)
+    expected = Denoising(found).features(backbone, pictures)
+    assert torch.equal(denoise(backbone, pictures, method="test_time_registers"), expected)
 
 
 def test_a_quiet_network_needs_none() -> None:
