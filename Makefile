@@ -23,7 +23,7 @@ quick: setup-dev  ## the tests that start no Ray, no Prefect and no command
 	$(PYTEST) -m "not slow" $(foreach room,cli demo execution faults flows infra pipeline security,--ignore tests/$(room))
 
 test-slow: setup-dev
-	$(BIN)/pytest -m slow
+	$(PYTEST) -m slow
 
 lint: setup-dev
 	$(BIN)/ruff check .
