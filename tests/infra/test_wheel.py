@@ -94,6 +94,7 @@ def test_without_extras_a_model_is_denoised_and_inspected(wheel: Path, tmp_path:
     assert 'pip install "phreg[ray,prefect]"' in done.stderr
 
 
+@pytest.mark.timeout(1800)  # the whole demo: beside much other work ten minutes were too few
 def test_with_its_extras_it_runs_the_demo(wheel: Path, tmp_path: Path) -> None:
     """The demo as it is, on fewer scenes, and for an epoch."""
     python = _installed(wheel, tmp_path / "environment", ("ray", "prefect"))
