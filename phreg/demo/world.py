@@ -19,7 +19,7 @@ targets:
   denoised: {{views: 10}}
   raw: {{views: 1}}
 students:
-  - &student {{name: registers, targets: denoised, learning_rate: 5e-4, epochs: 8, precision: bfloat16}}
+  - &student {{name: registers, targets: denoised, learning_rate: 5e-4, epochs: 8}}
   - {{<<: *student, name: raw-targets, targets: raw}}  # the same without denoising
 evaluation: {{images: 40, targets: denoised}}
 labels:
