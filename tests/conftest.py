@@ -1,9 +1,11 @@
 """Fixtures: the shared folder where there is one, and a real S3 endpoint over HTTP (moto's server)."""
 
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,13 +60,22 @@ def shared_folder() -> Path:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """URL of a moto server on loopback, with throw-away credentials in the environment."""
+    from moto.s3.responses import S3Response
     from moto.server import ThreadedMotoServer
+
+    one_at_a_time, put_object = threading.Lock(), S3Response.put_object
+
+    def put(request: S3Response) -> Any:
+        """S3 creates exclusively; moto looks first and puts then, and two at once may pass its look."""
+        with one_at_a_time:
+            return put_object(request)
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
     patch = pytest.MonkeyPatch()
+    patch.setattr(S3Response, "put_object", put)
     patch.setenv("AWS_ENDPOINT_URL", url)
     patch.setenv("AWS_ACCESS_KEY_ID", "test")
     patch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret")
