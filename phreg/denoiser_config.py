@@ -6,6 +6,7 @@ what it found there; calibrated or not, it is the same kind of description.
 """
 
 import difflib
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -35,12 +36,12 @@ class DenoiserConfig(Section):
     method: str = Field(description="which denoiser this is")
 
     @property
-    def view_count(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def view_count(self) -> int: ...
 
     @property
-    def view_shift(self) -> float:
-        raise NotImplementedError
+    @abstractmethod
+    def view_shift(self) -> float: ...
 
     @property
     def forward_passes(self) -> int:
@@ -52,14 +53,14 @@ class DenoiserConfig(Section):
         return 0
 
     @property
+    @abstractmethod
     def title(self) -> str:
         """A few words, for rows of tables."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def in_words(self) -> str:
         """What is done to the teacher's features: "the teacher's features ..."."""
-        raise NotImplementedError
 
     def parts(self) -> Iterator["DenoiserConfig"]:
         """This one, then those that it hands on to."""
@@ -177,13 +178,13 @@ class ChangeConfig(DenoiserConfig):
         return self
 
     @property
+    @abstractmethod
     def own_images(self) -> int:
         """How many images it has to see itself; 0 once it has."""
-        raise NotImplementedError
 
     @property
-    def words(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def words(self) -> str: ...
 
     @property
     def calibration_images(self) -> int:
