@@ -79,7 +79,7 @@ def test_colours_follow_the_scheme_and_are_legible(view: tuple[Tab, int, str]) -
 
 
 def test_panels_wrap(view: tuple[Tab, int, str]) -> None:
-    """A phone shows the image alone and the others in pairs, teacher left and student right; all square."""
+    """A phone shows image and blocks' sheet alone, the others in pairs, teacher left and student right."""
     tab, width, _ = view
     boxes = tab.evaluate(
         """[...document.querySelector(".panels").querySelectorAll("figure")].map(figure => {
@@ -88,9 +88,12 @@ def test_panels_wrap(view: tuple[Tab, int, str]) -> None:
             return [Math.round(box.top), Math.round(box.left), image.width, image.height];
         })"""
     )
+    sheet = boxes.pop(3)
+    assert abs(sheet[2] - sheet[3] * 77 / 25) < 1
     assert all(abs(w - h) < 1 for _, _, w, h in boxes)
+    boxes.insert(3, sheet)
     rows = [len({left for t, left, _, _ in boxes if t == top}) for top in sorted({box[0] for box in boxes})]
-    assert rows == ([1, 2, 2, 1, 2] if width == PHONE[0] else [5, 3])
+    assert rows == ([1, 2, 1, 1, 1, 2] if width == PHONE[0] else [4, 4])
     assert all(w > 0.35 * width for _, _, w, _ in boxes) or width > PHONE[0]
     assert (
         tab.evaluate('getComputedStyle(document.querySelector(".pixelated")).imageRendering') == "pixelated"
@@ -107,7 +110,7 @@ def test_marks_lie_on_their_patches(view: tuple[Tab, int, str]) -> None:
         })(document.querySelector(".marks"))"""
     )
     assert max(offset) < 0.5
-    assert tab.evaluate('document.querySelector(".marks").getAttribute("viewBox")') == "0 0 12 12"
+    assert tab.evaluate('document.querySelector(".marks").getAttribute("viewBox")') == "0 0 77 25"
 
 
 def test_policy_forbids_scripts_and_network(browser: Browser, file: Path, tmp_path: Path) -> None:
