@@ -43,6 +43,7 @@ class TeacherConfig(Section):
 
     model: Place = Field(
         description="`timm/NAME[.TAG]`, `open_clip/NAME[:TAG]`, `local-dir:PATH` (timm's hub layout), "
+        "`hf-hub:OWNER/NAME[@REVISION]` (that layout on a hub), "
         "`open_clip-dir:PATH` (open_clip's) or `phreg/small-clip`"
     )
     checkpoint: Place | None = Field(None, description="fsspec URL of weights, for networks without internet")

@@ -30,8 +30,8 @@ _WEIGHTS = (
     *("pytorch_model.pth", "model.pth"),  # as stock timm goes on
 )
 _ENDINGS = (".safetensors", ".pth", ".pth.tar", ".bin")
-FILES = (CONFIG_FILE, *_WEIGHTS, "model-*.safetensors", "pytorch_model-*.bin")
-"""What may be in a folder in timm's hub layout, as glob patterns."""
+DOWNLOADED = (CONFIG_FILE, WEIGHTS_FILE, f"{WEIGHTS_FILE}{INDEX}", "model-*.safetensors")
+"""What is taken from a hub's folder in that layout, as glob patterns: weights as safetensors alone."""
 
 
 def hub_files(model: Backbone, extra: dict[str, Any] | None = None) -> dict[str, bytes]:

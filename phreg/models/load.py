@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
@@ -12,13 +13,14 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_M
 from torch import nn
 
 from phreg.config import TeacherConfig
+from phreg.errors import DownloadError
 from phreg.models.backbone import Backbone
 from phreg.models.clip_details import Statistics, check_timm_gelu
 from phreg.models.clip_directory import is_clip_directory
 from phreg.models.clip_tower import downloaded, tower_by_name, tower_of_directory
 from phreg.models.families import family_of, undistilled
 from phreg.models.head import head_of_tag, normalises_first, settle_head
-from phreg.models.hub import FILES, read_hub_folder
+from phreg.models.hub import DOWNLOADED, WEIGHTS_FILE, read_hub_folder
 from phreg.models.model_names import check_timm_name, unknown_form
 from phreg.models.sizes import cut_after, resize, settled_resize
 from phreg.models.weight_files import read_state_dict
@@ -64,7 +66,8 @@ def load_backbone(
     Args:
         model: a name or a network of timm's (`VisionTransformer`, `Eva`), copied and left as it is. Names are
             `timm/NAME[.TAG]`, `open_clip/NAME[:TAG]`, `local-dir:PATH` (timm's hub layout),
-            `open_clip-dir:PATH` (open_clip's hub layout) and `phreg/small-clip` (the one we ship).
+            `hf-hub:OWNER/NAME[@REVISION]` (that layout on a hub), `open_clip-dir:PATH` (open_clip's)
+            and `phreg/small-clip` (the one we ship).
         checkpoint: fsspec URL of weights in timm's, DINOv2's or CLIP's naming; without one, a named
             model's weights are downloaded.
         image_size: pixels, one side or (H, W); the positional embedding is resampled to it once.
@@ -125,7 +128,7 @@ def _named(name: str, given: Given) -> Loaded:
     if form == "timm":
         return _from_timm(rest, given)
     if form in ("local-dir", "hf-hub"):
-        return _from_directory(rest if form == "local-dir" else _snapshot(rest), given)
+        return _from_directory(rest if form == "local-dir" else _snapshot(rest, not given.checkpoint), given)
     if form == "open_clip":
         vit, statistics = tower_by_name(rest, *given)
     elif is_clip_directory(name):
@@ -161,11 +164,22 @@ def _from_directory(path: str, given: Given) -> Loaded:
     return Loaded(vit, None, config.phreg.pos_embed_resize)
 
 
-def _snapshot(name: str) -> str:
+def _snapshot(name: str, with_weights: bool) -> str:
     """The folder of a hub's model in timm's layout: downloaded, or from the hub's own cache."""
     name, _, revision = name.partition("@")
-    fetch = lambda: snapshot_download(name, revision=revision or None, allow_patterns=list(FILES))  # noqa: E731
-    return downloaded(fetch, f"hf-hub:{name}")
+    wanted = DOWNLOADED if with_weights else DOWNLOADED[:1]
+    fetch = lambda: snapshot_download(name, revision=revision or None, allow_patterns=list(wanted))  # noqa: E731
+    path = downloaded(fetch, f"hf-hub:{name}")
+    there = {file.name for file in Path(path).iterdir()}
+    lacking = DOWNLOADED[0] not in there or (with_weights and not any(WEIGHTS_FILE in file for file in there))
+    if lacking:
+        raise DownloadError(
+            f"hf-hub:{name} is no model in timm's hub layout",
+            expected=f"{DOWNLOADED[0]} and weights as {WEIGHTS_FILE}, whole or with an index",
+            found=", ".join(sorted(there)) or "neither of them",
+            remedy="name a model that timm's hub pages show, or give `checkpoint:` beside timm/NAME",
+        )
+    return path
 
 
 def _own_statistics(vit: Any) -> Statistics:
