@@ -28,16 +28,16 @@ from open_clip.transformer import PatchDropout
 from safetensors.torch import save_file
 from torch import Tensor
 
+from phreg.demo.world.captions import caption
+from phreg.demo.world.classes import CLASSES
+from phreg.demo.world.clip_data import draw_scenes, pairs
+from phreg.demo.world.scenes import SIZE, Scene, draw_scene
 from phreg.device import device_here
+from phreg.evaluate.scores import ConfusionMatrix
 from phreg.method.denoising import denoise
 from phreg.method.views import sample_views
 from phreg.models import Backbone, load_backbone
-from phreg.scores import ConfusionMatrix
 from phreg.seeding import derive_rng
-from phreg.world.captions import caption
-from phreg.world.classes import CLASSES
-from phreg.world.clip_data import draw_scenes, pairs
-from phreg.world.scenes import SIZE, Scene, draw_scene
 
 MODEL: dict[str, Any] = {
     "embed_dim": 128,

@@ -6,8 +6,8 @@ import re
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
 from phreg.errors import hide_credentials
-from phreg.markdown import markdown_table
 from phreg.pipeline.report import RunReport, figure_urls, reuse_lines, table
+from phreg.report.markdown import markdown_table
 from phreg.storage import read_url
 
 MAX_FIGURE_BYTES = 1 << 20  # figures live in Prefect's database

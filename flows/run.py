@@ -16,14 +16,14 @@ from flows.progress import reporting
 from flows.run_names import tag_run
 from flows.short_errors import shorten_errors
 from flows.worker import cancellable, outlive_worker
-from phreg.config import RunConfig, StudentConfig, load_config
+from phreg.config.run import RunConfig, StudentConfig, load_config
 from phreg.distill.result import StudentReport
 from phreg.errors import GenerationError, PhregError, TrainingError
 from phreg.execution.cluster import connect
 from phreg.execution.targets import TargetsReport
 from phreg.pipeline.device import on_its_device
 from phreg.pipeline.methods import Labelled, Method, baselines, read_as_students, student_method
-from phreg.pipeline.places import check_nodes
+from phreg.pipeline.paths import check_nodes
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.report import RunReport, StudentOutcome, reuse_lines
 from phreg.progress_reporter import clock

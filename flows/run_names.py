@@ -7,9 +7,9 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from phreg.config import RunConfig, load_config
+from phreg.config.run import RunConfig, load_config
+from phreg.config.table import load_table
 from phreg.errors import PhregError, hide_credentials
-from phreg.table_config import load_table
 
 TAG = "phreg"
 

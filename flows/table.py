@@ -8,14 +8,14 @@ from flows.artifacts import artifact_key
 from flows.cancelling import ends_when_cancelled
 from flows.run import at_work, distil_all, make_all_targets, on_device
 from flows.run_names import table_name, tag_run
-from phreg.config import RunConfig
+from phreg.config.run import RunConfig
+from phreg.config.table import TableConfig, load_table
 from phreg.errors import GenerationError, PhregError, hide_credentials
 from phreg.pipeline.columns import Scores
 from phreg.pipeline.methods import Method, student_method, teacher_method
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.table import Table, check_columns, check_rows, markdown, records, write_table
 from phreg.storage import Folder
-from phreg.table_config import TableConfig, load_table
 
 
 @flow(name="phreg-table", flow_run_name=table_name, validate_parameters=True)

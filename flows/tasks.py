@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
 from flows.progress import reported, reporting
-from phreg.config import RunConfig, StudentConfig
+from phreg.config.run import RunConfig, StudentConfig
 from phreg.distill.result import StudentReport
 from phreg.errors import CacheError, DownloadError, is_permanent_error
 from phreg.evaluate import Evaluation

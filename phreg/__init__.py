@@ -12,9 +12,9 @@ from phreg.loopback import keep_off_proxies
 
 if TYPE_CHECKING:
     from phreg.cache import open_cache
-    from phreg.distill.loss import DistillationLoss, distillation_loss
     from phreg.errors import PhregError
     from phreg.method.denoising import calibrate, denoise
+    from phreg.method.loss import DistillationLoss, distillation_loss
     from phreg.method.views import Views, sample_views
     from phreg.models import Backbone, Student, add_registers, load_backbone, load_student
 
@@ -37,7 +37,7 @@ __all__ = [
 _HOMES = {
     "phreg.cache": ("open_cache",),
     "phreg.method.denoising": ("calibrate", "denoise"),
-    "phreg.distill.loss": ("DistillationLoss", "distillation_loss"),
+    "phreg.method.loss": ("DistillationLoss", "distillation_loss"),
     "phreg.errors": ("PhregError",),
     "phreg.models": ("Backbone", "Student", "add_registers", "load_backbone", "load_student"),
     "phreg.method.views": ("Views", "sample_views"),

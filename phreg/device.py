@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from phreg.config.model import Device
 from phreg.errors import ConfigError
-from phreg.section import Device
 
 _DRIVERS = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, and that of Windows for its Linux
 

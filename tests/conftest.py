@@ -23,18 +23,18 @@ METHOD = Path(__file__).resolve().parents[1] / "phreg" / "method"
 _CHECKED = [
     "phreg.cache.encodings",
     "phreg.data.crops",
-    "phreg.datasets",
+    "phreg.evaluate.datasets",
     *(f"phreg.method.{file.stem}" for file in METHOD.glob("*.py") if file.stem not in ("__init__", "views")),
-    "phreg.distill.loss",
+    "phreg.method.loss",
     "phreg.distill.samples",
     "phreg.distill.step",
     "phreg.evaluate",
     "phreg.generate",
     "phreg.models",
-    "phreg.probe",
-    "phreg.scores",
-    "phreg.segment",
-    "phreg.world",
+    "phreg.evaluate.probe",
+    "phreg.evaluate.scores",
+    "phreg.evaluate.segment",
+    "phreg.demo.world",
 ]
 _hook = install_import_hook(_CHECKED, "beartype.beartype")
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import phreg
+from phreg.config.model import ReadOut
 from phreg.models import hub_files, timm_snippet
 from phreg.models.read_outs import READ_OUTS
-from phreg.section import ReadOut
 from tests.helpers import tiny_clip
 
 TEXT = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text()

@@ -17,12 +17,12 @@ from benchmarks.real.tables import markdown, results, write_csv
 from benchmarks.real.targets import held_out_shard, make_targets
 from benchmarks.real.trunk import Trunk
 from benchmarks.real.weights import FOLDER, QUANTISED, clip_folder, is_there
-from phreg.config import StudentConfig, TargetConfig, TeacherConfig
+from phreg.config.denoisers import DenoiserConfig, RefinedViewsConfig, ViewsConfig
+from phreg.config.run import StudentConfig, TargetConfig, TeacherConfig
+from phreg.config.stages import Precision
 from phreg.data import cut_middle, decode_image, read_shard
-from phreg.denoiser_config import DenoiserConfig, RefinedViewsConfig, ViewsConfig
 from phreg.method.denoising import Denoising, calibrate, denoiser_of
 from phreg.models import Backbone, load_teacher
-from phreg.stage_config import Precision
 
 READ_OUTS = ("naclip", "value", "qq")
 ALL_READ_OUTS = (*READ_OUTS, "csa", "standard")

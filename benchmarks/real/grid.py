@@ -17,8 +17,8 @@ from benchmarks.real.protocols import Bench
 from benchmarks.real.trunk import SharedBackbone, Trunk
 from phreg import distillation_loss
 from phreg.cache import TargetStore
-from phreg.distill.schedule import learning_rate
 from phreg.evaluate import held_out
+from phreg.method.schedule import learning_rate
 from phreg.seeding import derive_rng
 from phreg.storage import Folder
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from benchmarks.real.protocols import Bench, Protocol
-from phreg.datasets import LabelledImage
+from phreg.evaluate.datasets import LabelledImage
+from phreg.evaluate.scores import ConfusionMatrix
+from phreg.evaluate.segment import ClassEmbeddings, Segmenter
+from phreg.evaluate.segment.labels import class_labels, rows_at
+from phreg.evaluate.set_counts import SetCounts, mean_iou, pixel_accuracy
 from phreg.method.denoising import Denoising
 from phreg.models import Backbone
-from phreg.scores import ConfusionMatrix
-from phreg.segment import ClassEmbeddings, Segmenter
-from phreg.segment.labels import class_labels, rows_at
-from phreg.set_counts import SetCounts, mean_iou, pixel_accuracy
 
 SCALE = 40.0
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from phreg.datasets.names import official_names
+from phreg.evaluate.datasets.names import official_names
 
 VOC_FILE, CITYSCAPES_FILE, ADE_FILE = (f"text/{n}_single.npy" for n in ("voc12_wbg", "cityscapes", "ade"))
 FILES = (VOC_FILE, CITYSCAPES_FILE, ADE_FILE)

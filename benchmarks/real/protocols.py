@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.real.names import VOC_FILE, camvid_names, voc_names
-from phreg.datasets import LabelledSet, open_set
-from phreg.label_config import LabelledSetConfig, SegmentationConfig
-from phreg.scores import IGNORE
-from phreg.segment import ClassEmbeddings
-from phreg.segment.embedding_file import read_embedding_file
+from phreg.config.labels import LabelledSetConfig, SegmentationConfig
+from phreg.evaluate.datasets import LabelledSet, open_set
+from phreg.evaluate.scores import IGNORE
+from phreg.evaluate.segment import ClassEmbeddings
+from phreg.evaluate.segment.embedding_file import read_embedding_file
 
 
 @dataclass(frozen=True)

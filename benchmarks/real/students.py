@@ -7,7 +7,7 @@ from benchmarks.real.measure import measure, result_path
 from benchmarks.real.protocols import Bench
 from benchmarks.real.trunk import Trunk
 from phreg.cache import TargetStore
-from phreg.config import StudentConfig, TeacherConfig, TrainingConfig
+from phreg.config.run import StudentConfig, TeacherConfig, TrainingConfig
 from phreg.data import shard_name
 from phreg.distill.job import ShardRef, StudentJob
 from phreg.distill.trainer import train_student

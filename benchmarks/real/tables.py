@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.real.measure import Row, rows
 from benchmarks.real.protocols import Bench
-from phreg.bootstrap import Difference, paired_difference
+from phreg.evaluate.bootstrap import Difference, paired_difference
 
 CONFIDENCE = 0.95
 HEADER = ("method", "set", "protocol", "images", "classes", "mIoU", "accuracy", "gain", "low", "high")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.real.trunk import Trunk
 from phreg.cache import TargetStore
-from phreg.config import TargetConfig, TeacherConfig
+from phreg.config.run import TargetConfig, TeacherConfig
 from phreg.generate import TargetGenerator, target_spec
 from phreg.models import load_teacher
 from phreg.storage import Folder

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, StringConstraints, ValidationError
 
-from phreg.checksummed import from_checksummed_json, to_checksummed_json
 from phreg.errors import CacheError, CorruptTargetsError, SpecMismatchError
 from phreg.fingerprint import digest_bytes, digest_json
+from phreg.storage.checksummed import from_checksummed_json, to_checksummed_json
 from phreg.types import Quarantined
 
 FORMAT_VERSION = 1

@@ -13,10 +13,10 @@ from pydantic import (
     model_validator,
 )
 
-from phreg.denoiser_config import AnyDenoiser, DenoiserConfig, ViewsConfig
+from phreg.config.denoisers import AnyDenoiser, DenoiserConfig, ViewsConfig
+from phreg.config.model import Resize
 from phreg.errors import SpecMismatchError
 from phreg.fingerprint import canonical_json, digest_bytes
-from phreg.section import Resize
 
 Encoding = Literal["float32", "float16", "bfloat16", "int8"]
 

@@ -47,7 +47,7 @@ def add_device(parser: argparse.ArgumentParser, default: str | None = "auto") ->
 
 
 def _device(text: str) -> str:
-    from phreg.section import known_device
+    from phreg.config.model import known_device
 
     try:
         return str(known_device(text))

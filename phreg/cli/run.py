@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from phreg.config import load_config
+    from phreg.config.run import load_config
 
     load_config(options.config, options.overrides)  # a bad config never starts a run
     require("phreg run", "ray", "prefect")
@@ -60,7 +60,7 @@ def run_config(path: str, overrides: list[str]) -> int:
 
 
 def show_report(report: Any, path: str, overrides: list[str]) -> None:
-    from phreg.config import load_config
+    from phreg.config.run import load_config
     from phreg.pipeline.report import best_student, figure_urls, loading_lines, reuse_lines, table
 
     print(f"\n{report.name}: what was done")
@@ -88,7 +88,7 @@ def show_report(report: Any, path: str, overrides: list[str]) -> None:
 
 
 def plan(options: argparse.Namespace) -> int:
-    from phreg.config import load_config
+    from phreg.config.run import load_config
 
     config = load_config(options.config, options.overrides)  # its mistakes are told at once, without torch
     from phreg.pipeline.device import planned_device

@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
 
 
 def table(options: argparse.Namespace) -> int:
-    from phreg.table_config import load_table
+    from phreg.config.table import load_table
 
     settings = load_table(options.config, options.overrides)  # a bad config never starts a run
     require("phreg table", "ray", "prefect")

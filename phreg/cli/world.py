@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 
 
 def world(options: argparse.Namespace) -> int:
-    from phreg.world.write import shard_bytes, write_label_folder
+    from phreg.demo.world.write import shard_bytes, write_label_folder
 
     folder, seed, size = Folder(options.output), options.seed, options.size
     _claim(folder, {name: getattr(options, name) for name in SETTINGS})

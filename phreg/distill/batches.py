@@ -34,7 +34,7 @@ class Row(NamedTuple):
     row: int
 
 
-class Place(NamedTuple):
+class EpochStep(NamedTuple):
     """A step as an epoch, and a step within it."""
 
     epoch: int
@@ -100,9 +100,9 @@ class BatchPlan:
         """Shards that a worker ever has in memory at once: those shuffled together, and the next."""
         return min(self.shuffle_shards + 1, sum(count > 0 for count in self.rows))
 
-    def place(self, step: int) -> Place:
+    def place(self, step: int) -> EpochStep:
         """Of step 0 ... total_steps - 1."""
-        return Place(*divmod(step, self.steps_per_epoch))
+        return EpochStep(*divmod(step, self.steps_per_epoch))
 
     def epochs_after(self, step: int) -> float:
         """Passes over the data once a step is done: the crops seen so far, by the number of crops."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from phreg.config import StudentConfig, TeacherConfig, TrainingConfig
+from phreg.config.run import StudentConfig, TeacherConfig, TrainingConfig
 from phreg.fingerprint import digest_json
 from phreg.storage import Folder
 from phreg.storage.file_systems import absolute_url

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from phreg.checksummed import from_checksummed_json, to_checksummed_json
 from phreg.distill.job import StudentJob
 from phreg.distill.skipped import NONE_SKIPPED, SkippedSteps
 from phreg.errors import ObjectNotFoundError, hide_credentials
 from phreg.fingerprint import digest_bytes
 from phreg.storage import Folder
+from phreg.storage.checksummed import from_checksummed_json, to_checksummed_json
 
 RESULT = "result.json"
 CURVE = "curve.jsonl"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from phreg.config import StudentConfig
+from phreg.config.run import StudentConfig
 from phreg.distill.checkpoint import (
     Checkpoint,
     checkpoint_path,

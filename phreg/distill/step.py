@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from phreg.config import StudentConfig
-from phreg.distill.loss import DistillationLoss, distillation_loss
+from phreg.config.run import StudentConfig
 from phreg.distill.samples import Batch
 from phreg.distill.skipped import SAMPLES, SkippedStep
 from phreg.distill.workers import Workers
+from phreg.method.loss import DistillationLoss, distillation_loss
 from phreg.models import Student
 
 

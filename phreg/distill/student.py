@@ -1,7 +1,7 @@
 """The student at step 0, checked against the targets it is to learn from."""
 
 from phreg.cache import TargetSpec, TeacherIdentity
-from phreg.config import StudentConfig
+from phreg.config.run import StudentConfig
 from phreg.distill.job import StudentJob
 from phreg.errors import TrainingError
 from phreg.fingerprint import canonical_json

@@ -16,7 +16,6 @@ from phreg.distill.job import StudentJob
 from phreg.distill.progress import OnProgress, Pace
 from phreg.distill.result import CURVE_SO_FAR, StudentReport, finished_report, publish
 from phreg.distill.samples import Batch, Samples, open_samples
-from phreg.distill.schedule import learning_rate
 from phreg.distill.skipped import SkippedStep
 from phreg.distill.state import TrainingState
 from phreg.distill.step import training_step
@@ -24,6 +23,7 @@ from phreg.distill.stream import train_batches
 from phreg.distill.student import build_student
 from phreg.distill.validation import validate
 from phreg.distill.workers import Workers
+from phreg.method.schedule import learning_rate
 from phreg.models import hub_files
 from phreg.progress import tell
 from phreg.storage import Folder

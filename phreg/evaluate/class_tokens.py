@@ -11,11 +11,11 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from phreg.checksummed import read_checksummed_tensors, to_checksummed_tensors
 from phreg.method.view_features import check_finite
 from phreg.models import Backbone
 from phreg.progress import tell
 from phreg.storage import Folder
+from phreg.storage.checksummed import read_checksummed_tensors, to_checksummed_tensors
 
 NEIGHBOURS = 5
 FEWEST = 4 * NEIGHBOURS

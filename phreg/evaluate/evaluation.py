@@ -7,14 +7,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from phreg.cache import TargetStore
-from phreg.checksummed import read_checksummed_json, to_checksummed_json
-from phreg.config import EvaluationConfig
+from phreg.config.run import EvaluationConfig
 from phreg.evaluate.class_tokens import kept_from_teacher
 from phreg.evaluate.evaluator import measurements
 from phreg.evaluate.held_out import held_out, held_out_shards
 from phreg.fingerprint import digest_json
 from phreg.models import Backbone
 from phreg.storage import Folder
+from phreg.storage.checksummed import read_checksummed_json, to_checksummed_json
 
 FORMAT_VERSION = 3  # raise it when the same model would measure otherwise
 

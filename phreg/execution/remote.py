@@ -10,7 +10,7 @@ from phreg.errors import PhregError
 from phreg.execution.capacity import CapacityCheck
 from phreg.execution.pool import original
 from phreg.execution.progress_actor import ProgressChannel, ProgressSender, channel_if_heard
-from phreg.execution.visibility import NOWHERE, Claim, Places, claimed, naming_the_node
+from phreg.execution.visibility import NOTHING, Claim, RunPaths, claimed, naming_the_node
 from phreg.execution.watch import ClusterWatch
 from phreg.progress import heard_by, pass_on, tell
 from phreg.stopping import check_stop
@@ -26,12 +26,12 @@ def run_remote(
     num_cpus: float = 1,
     num_gpus: float = 0,
     start_timeout_s: float = 300,
-    places: Places = NOWHERE,
+    paths: RunPaths = NOTHING,
 ) -> Result:
     """`function(*args)` on a node that has room for it. Raises what the function raised.
 
     Torch gets as many threads as the task has CPUs. Results travel through Ray's object store: keep them
-    small; what the function tells of its progress is heard here. The node must see the local `places`.
+    small; what the function tells of its progress is heard here. The node must see the local `paths`.
     Whatever interrupts the caller cancels the task. Raises `ConfigError` if no node is large enough (a
     cluster that may grow is given `start_timeout_s`), `ClusterError` if the cluster is lost, and `PhregError`
     if workers keep dying or a GPU has too little memory.
@@ -48,7 +48,7 @@ def run_remote(
     # Ray's own retries would have no end where workers run out of memory.
     task: Any = ray.remote(_call).options(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=0)
     tell("waiting for a worker")
-    with channel_if_heard() as channel, claimed(places, [{"CPU": num_cpus, "GPU": num_gpus}]) as claim:
+    with channel_if_heard() as channel, claimed(paths, [{"CPU": num_cpus, "GPU": num_gpus}]) as claim:
         for attempt in range(1, ATTEMPTS + 1):
             reference = task.remote(function, args, max(1, int(num_cpus)), channel and channel.sender, claim)
             try:

@@ -9,7 +9,7 @@ import ray
 import torch
 
 from phreg.cache import TargetStore
-from phreg.config import GenerationConfig, TeacherConfig
+from phreg.config.run import GenerationConfig, TeacherConfig
 from phreg.data import shard_name
 from phreg.errors import (
     ConfigError,
@@ -24,7 +24,7 @@ from phreg.execution.capacity import CapacityCheck
 from phreg.execution.cluster import connect
 from phreg.execution.pool import OnError, PoolSettings, run_pool
 from phreg.execution.tally import OnProgress, Tally, TargetsProgress
-from phreg.execution.visibility import Answer, Claim, Places, claimed, naming_the_node
+from phreg.execution.visibility import Answer, Claim, RunPaths, claimed, naming_the_node
 from phreg.generate import GeneratorProgress, ShardReport, TargetGenerator
 from phreg.models import load_teacher
 from phreg.progress import pass_on
@@ -113,10 +113,10 @@ def generate_targets(
     """
     store = TargetStore.open(Folder(cache_url), digest)
     tally = Tally(urls, set(store.shards()), on_progress or _tell)
-    places = Places.of([cache_url], [*urls, *teacher.files])
+    paths = RunPaths.of([cache_url], [*urls, *teacher.files])
     with connect(address):
         _capacity(generation, len(urls)).check()  # what a Ray of our own lacks will not come
-        with claimed(places, [actor_resources(generation)]) as claim:
+        with claimed(paths, [actor_resources(generation)]) as claim:
             failures = run_pool(
                 _in_own_order(urls),
                 _actor_maker(teacher, store, generation),
@@ -169,7 +169,7 @@ def _actor_maker(
 
 
 def _proving(claim: Claim | None) -> dict[str, Any]:
-    """How the pool has each actor prove that its node sees the driver's places: it may be new."""
+    """How the pool has each actor prove that its node sees the driver's paths: it may be new."""
     if claim is None:
         return {}
     return {"greet": lambda actor: actor.answer.remote(claim), "on_ready": claim.take}

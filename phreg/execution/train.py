@@ -25,7 +25,7 @@ from ray.train.v2.api.callback import RayTrainCallback, UserCallback
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-from phreg.config import TrainingConfig
+from phreg.config.run import TrainingConfig
 from phreg.distill.job import StudentJob
 from phreg.distill.progress import OnProgress, StudentProgress
 from phreg.distill.result import StudentReport, finished_report
@@ -37,7 +37,7 @@ from phreg.execution.cluster import connect
 from phreg.execution.failures import explained
 from phreg.execution.placement import free_place, keep_place
 from phreg.execution.progress_actor import ProgressChannel, ProgressSender
-from phreg.execution.visibility import Claim, Places, claimed, naming_the_node
+from phreg.execution.visibility import Claim, RunPaths, claimed, naming_the_node
 from phreg.execution.watch import ClusterWatch
 from phreg.execution.worker_groups import alone, together
 from phreg.progress import Progress, heard_by, pass_on, tell
@@ -76,7 +76,7 @@ def distil(
     with connect(address):
         _capacity(job).check()  # what a Ray of our own lacks will not come
         job = job.with_absolute_paths()
-        with claimed(_places(job, output), [worker_resources(job.training)]) as claim:
+        with claimed(_paths(job, output), [worker_resources(job.training)]) as claim:
             return _fit(job, output, on_progress, claim)
 
 
@@ -223,9 +223,9 @@ def _stop_at_mistakes() -> UserCallback:
     return StopAtMistakes()
 
 
-def _places(job: StudentJob, output: Folder) -> Places:
+def _paths(job: StudentJob, output: Folder) -> RunPaths:
     shards = [shard.url for shard in (*job.train, *job.validation)]
-    return Places.of([output.url, job.cache_url], [*shards, *job.teacher.files])
+    return RunPaths.of([output.url, job.cache_url], [*shards, *job.teacher.files])
 
 
 def worker_resources(training: TrainingConfig) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Does every node see what the driver sees? Asked before work starts, where a run's places are local paths.
+"""Does every node see what the driver sees? Asked before work starts, where a run's paths are local paths.
 
 A local path may name another disk on each machine; then nodes would make what nobody finds again. So the
 driver writes a token into each folder that is written, every node must see it, and the driver what the node
@@ -33,20 +33,20 @@ _proven: dict[str, frozenset[str]] = {}  # by node: what it was seen to share wi
 
 
 @dataclass(frozen=True)
-class Places:
+class RunPaths:
     """Local folders that work writes into, and local files and folders that it reads. All absolute."""
 
     written: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
 
     @staticmethod
-    def of(written: Iterable[str] = (), read: Iterable[str | None] = ()) -> "Places":
+    def of(written: Iterable[str] = (), read: Iterable[str | None] = ()) -> "RunPaths":
         """From URLs and paths. What lies in object stores is left out, and so is what is None."""
         paths = [local_path(place) for place in written], [local_path(place) for place in read if place]
-        return Places(*(tuple(dict.fromkeys(path for path in some if path)) for some in paths))
+        return RunPaths(*(tuple(dict.fromkeys(path for path in some if path)) for some in paths))
 
 
-NOWHERE = Places()
+NOTHING = RunPaths()
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Claim:
         return Answer(node, socket.gethostname(), problems)
 
     def check_here(self) -> None:
-        """In a process on a node: raise `ConfigError` unless it sees the driver's places."""
+        """In a process on a node: raise `ConfigError` unless it sees the driver's paths."""
         answer = self.answer()
         remove_function()(self.written, self.reply(answer.node))
         if answer.problems:
@@ -129,16 +129,16 @@ def naming_the_node() -> Iterator[None]:
 
 
 @contextmanager
-def claimed(places: Places, kinds: Sequence[Mapping[str, float]]) -> Iterator[Claim | None]:
-    """Have each node that can hold one of these `kinds` of resources prove that it sees the places.
+def claimed(paths: RunPaths, kinds: Sequence[Mapping[str, float]]) -> Iterator[Claim | None]:
+    """Have each node that can hold one of these `kinds` of resources prove that it sees the paths.
 
     For the `with` block there is a claim for nodes that join later; none where none can, or nothing is local.
     Raises `ConfigError` that names node and path.
     """
-    if not may_grow() or not (places.written or places.read):
+    if not may_grow() or not (paths.written or paths.read):
         yield None
         return
-    claim = Claim(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}", places.written, _names(places.read))
+    claim = Claim(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}", paths.written, _names(paths.read))
     try:
         for folder in claim.written:
             Folder(folder).write(claim.token, claim.token.encode())

@@ -1,8 +1,8 @@
 """From a teacher and a config to the target spec, and whether a teacher is the one a spec means."""
 
 from phreg.cache import TargetSpec, TeacherIdentity
-from phreg.config import TargetConfig, TeacherConfig
-from phreg.denoiser_config import ViewsConfig
+from phreg.config.denoisers import ViewsConfig
+from phreg.config.run import TargetConfig, TeacherConfig
 from phreg.errors import ConfigError, SpecMismatchError
 from phreg.fingerprint import canonical_json
 from phreg.method.denoising import denoiser_of

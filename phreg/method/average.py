@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from phreg.denoiser_config import ViewsConfig
+from phreg.config.denoisers import ViewsConfig
 from phreg.method.denoiser import Denoiser
 from phreg.method.view_features import view_features
 from phreg.method.views import Views

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from jaxtyping import Float
 from torch import Tensor
 
-from phreg.denoiser_config import DenoiserConfig
+from phreg.config.denoisers import DenoiserConfig
 from phreg.method.views import Views
 from phreg.models import Backbone
 

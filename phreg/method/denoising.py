@@ -13,7 +13,7 @@ from jaxtyping import Float
 from pydantic import ValidationError
 from torch import Tensor
 
-from phreg.denoiser_config import ChangeConfig, DenoiserConfig, ViewsConfig, parse_denoiser
+from phreg.config.denoisers import ChangeConfig, DenoiserConfig, ViewsConfig, parse_denoiser
 from phreg.errors import ConfigError
 from phreg.method.average import Average
 from phreg.method.denoiser import Denoiser

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 from jaxtyping import Float
 from torch import Tensor
 
-from phreg.denoiser_config import ChangeConfig
+from phreg.config.denoisers import ChangeConfig
 from phreg.method.denoiser import Denoiser
 from phreg.method.views import Views
 from phreg.models import Backbone

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from phreg.denoiser_config import PositionSubspaceConfig
+from phreg.config.denoisers import PositionSubspaceConfig
 from phreg.errors import ConfigError
 from phreg.method.network_change import NetworkChange
 from phreg.models import Backbone

@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812 (torch's own idiom)
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from phreg.denoiser_config import RefinedViewsConfig
+from phreg.config.denoisers import RefinedViewsConfig
 from phreg.method.denoiser import Denoiser
 from phreg.method.outliers import outliers
 from phreg.method.view_features import placed, view_features

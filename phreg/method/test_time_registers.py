@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from phreg.denoiser_config import TestTimeRegistersConfig
+from phreg.config.denoisers import TestTimeRegistersConfig
 from phreg.errors import ConfigError
 from phreg.method.network_change import NetworkChange
 from phreg.method.outliers import FACTOR, outliers

@@ -14,8 +14,8 @@ from timm.models import get_arch_pretrained_cfgs
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from phreg.config.model import Head
 from phreg.errors import ModelError
-from phreg.section import Head
 
 _IMAGENET = frozenset({1000, 11221, 11821, 11841, 21841, 21843})  # classes of its versions in timm's weights
 

@@ -13,9 +13,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from torch.nn import Module
 
+from phreg.config.model import PositiveFloat, Resize
 from phreg.errors import ModelError
 from phreg.models.families import FAMILIES, family_of
-from phreg.section import PositiveFloat, Resize
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_BLOCKS = 256

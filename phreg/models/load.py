@@ -12,7 +12,7 @@ from huggingface_hub import snapshot_download
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from torch import nn
 
-from phreg.config import TeacherConfig
+from phreg.config.run import TeacherConfig
 from phreg.errors import DownloadError
 from phreg.models.backbone import Backbone
 from phreg.models.clip_details import Statistics, check_timm_gelu

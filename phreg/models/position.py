@@ -12,8 +12,8 @@ import torch.nn.functional as F  # noqa: N812 (torch's own idiom)
 from jaxtyping import Float
 from torch import Tensor
 
+from phreg.config.model import Resize
 from phreg.errors import ModelError
-from phreg.section import Resize
 
 DINOV2_OFFSET = 0.1  # patches; against results that are one too small by rounding
 

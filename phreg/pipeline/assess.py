@@ -13,7 +13,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from phreg.cache import TargetStore
-from phreg.config import RunConfig
+from phreg.config.run import RunConfig
 from phreg.distill.result import StudentReport
 from phreg.evaluate import (
     Evaluation,
@@ -69,7 +69,7 @@ def drawn_figures(report: StudentReport) -> tuple[str, ...]:
 def on_cluster(config: RunConfig, function, *arguments):  # type: ignore[no-untyped-def]
     """`function(*arguments)` where a teacher has room."""
     from phreg.execution.remote import run_remote  # a report of what is measured needs no Ray
-    from phreg.pipeline.places import places_of
+    from phreg.pipeline.paths import run_paths
 
     generation = config.generation
     return run_remote(
@@ -78,7 +78,7 @@ def on_cluster(config: RunConfig, function, *arguments):  # type: ignore[no-unty
         num_cpus=generation.cpus_per_actor,
         num_gpus=generation.gpus,
         start_timeout_s=generation.start_timeout_s,
-        places=places_of(config),
+        paths=run_paths(config),
     )
 
 

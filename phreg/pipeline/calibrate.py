@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from phreg.checksummed import read_checksummed_json, to_checksummed_json
-from phreg.config import RunConfig
+from phreg.config.denoisers import DenoiserConfig, parse_denoiser
+from phreg.config.run import RunConfig
 from phreg.data import cut_middle, decode_image, expand_urls, read_shard
-from phreg.denoiser_config import DenoiserConfig, parse_denoiser
 from phreg.errors import ConfigError, SampleError, ShardError
 from phreg.evaluate.evaluation import model_identity
 from phreg.fingerprint import digest_bytes, digest_json
@@ -24,6 +23,7 @@ from phreg.method.denoising import calibrate, denoiser_of
 from phreg.models import Backbone
 from phreg.progress import tell
 from phreg.storage import Folder
+from phreg.storage.checksummed import read_checksummed_json, to_checksummed_json
 
 FOLDER = "calibrations"
 FORMAT_VERSION = 1  # raise it when the same images would show something else

@@ -12,24 +12,24 @@ from typing import Any, NamedTuple
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from phreg.checksummed import (
+from phreg.config.labels import Column, LabelledSetConfig, ProbeColumn, SetColumn, is_embedding_file
+from phreg.config.run import RunConfig
+from phreg.evaluate.datasets import LabelledSet, open_set
+from phreg.evaluate.probe import TRAINING, probe_depth, probe_segmentation
+from phreg.evaluate.segment import ClassEmbeddings, Segmenter, class_embeddings, segment_and_count
+from phreg.evaluate.segment.embedding_file import EmbeddingFile, read_embedding_file
+from phreg.evaluate.set_counts import SetCounts
+from phreg.method.denoising import Denoising
+from phreg.models import Backbone
+from phreg.models.text import TextTower, load_text
+from phreg.progress import tell
+from phreg.storage import Folder
+from phreg.storage.checksummed import (
     read_checksummed_json,
     read_checksummed_tensors,
     to_checksummed_json,
     to_checksummed_tensors,
 )
-from phreg.config import RunConfig
-from phreg.datasets import LabelledSet, open_set
-from phreg.label_config import Column, LabelledSetConfig, ProbeColumn, SetColumn, is_embedding_file
-from phreg.method.denoising import Denoising
-from phreg.models import Backbone
-from phreg.models.text import TextTower, load_text
-from phreg.probe import TRAINING, probe_depth, probe_segmentation
-from phreg.progress import tell
-from phreg.segment import ClassEmbeddings, Segmenter, class_embeddings, segment_and_count
-from phreg.segment.embedding_file import EmbeddingFile, read_embedding_file
-from phreg.set_counts import SetCounts
-from phreg.storage import Folder
 from phreg.types import HIGHER_IS_BETTER
 
 Scores = dict[str, float]

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from phreg.config import RunConfig
-from phreg.datasets import LabelledSet, open_set
+from phreg.config.labels import Column, SetColumn
+from phreg.config.run import RunConfig
 from phreg.errors import ConfigError, DataError, ModelError
-from phreg.label_config import Column, SetColumn
+from phreg.evaluate.datasets import LabelledSet, open_set
+from phreg.evaluate.probe import check_have_depth, check_same_classes, input_sides
+from phreg.evaluate.segment import check_nameable, check_windows
+from phreg.evaluate.segment.embedding_file import EmbeddingFile
 from phreg.models import Backbone
 from phreg.models.text import TextTower
 from phreg.pipeline.columns import embed_classes, labelled_sets, load_names
-from phreg.probe import check_have_depth, check_same_classes, input_sides
-from phreg.segment import check_nameable, check_windows
-from phreg.segment.embedding_file import EmbeddingFile
 
 
 def columns_present(config: RunConfig, teacher: Backbone) -> tuple[tuple[Column, ...], tuple[str, ...]]:

@@ -1,6 +1,6 @@
 """The device of a run, decided once, before it begins, by the GPUs of the machine or cluster that it uses."""
 
-from phreg.config import RunConfig
+from phreg.config.run import RunConfig
 from phreg.device import Choice, Gpus, choose
 from phreg.errors import ConfigError
 

@@ -10,11 +10,11 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 
+from phreg.config.model import Device
 from phreg.device import choose, gpus_here
 from phreg.errors import PhregError
 from phreg.extras import EXTRAS, installed, to_install
 from phreg.progress import tell
-from phreg.section import Device
 from phreg.storage import Creation, Folder
 
 OK, NOTE, WRONG = "ok", "note", "wrong"

@@ -3,14 +3,14 @@
 import dataclasses
 from collections.abc import Mapping
 
-from phreg.config import TEACHER, RunConfig
+from phreg.config.labels import SetColumn
+from phreg.config.run import TEACHER, RunConfig
 from phreg.errors import ModelError
-from phreg.label_config import SetColumn
+from phreg.evaluate.set_counts import SetCounts
 from phreg.pipeline.columns import kept_in, stored_counts
 from phreg.pipeline.methods import Labelled, Measured, Method, baselines, measure, read_as_students
 from phreg.pipeline.prepare import Prepared
 from phreg.registry import Counted, Entry, LabelledSides
-from phreg.set_counts import SetCounts
 
 CHAMPION = "champion"
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from phreg.cache import TargetStore
-from phreg.config import RunConfig
+from phreg.config.run import RunConfig
 from phreg.data import shard_name
 from phreg.errors import CacheError, CorruptTargetsError, MissingTargetsError
 from phreg.execution.targets import generate_targets

@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from phreg.config import TEACHER, RunConfig
-from phreg.datasets import LabelledSet, open_set
+from phreg.config.labels import Column, LabelledSetConfig, ProbeColumn, SetColumn
+from phreg.config.run import TEACHER, RunConfig
+from phreg.config.table import TeacherRow
 from phreg.distill.result import StudentReport
 from phreg.errors import DataError, PhregError, is_permanent_error
 from phreg.evaluate import evaluate_model
+from phreg.evaluate.datasets import LabelledSet, open_set
 from phreg.evaluate.evaluation import model_identity
 from phreg.fingerprint import digest_bytes, digest_json
-from phreg.label_config import Column, LabelledSetConfig, ProbeColumn, SetColumn
 from phreg.method.denoising import Denoising
 from phreg.models import Backbone, load_student, load_teacher
 from phreg.pipeline.assess import device_of, on_cluster, reference_store
@@ -29,7 +30,6 @@ from phreg.pipeline.columns import (
 from phreg.pipeline.prepare import Prepared
 from phreg.progress import tell, under
 from phreg.storage import Folder
-from phreg.table_config import TeacherRow
 
 FORMAT_VERSION = 5  # raise it when the same method would have other scores
 SAMPLED_IMAGES = 500

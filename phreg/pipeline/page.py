@@ -8,10 +8,9 @@ whoever adds a section calls `write_page` afterwards. What is up to date is not 
 import contextlib
 from dataclasses import dataclass
 
-from phreg.config import RunConfig
+from phreg.config.run import RunConfig
 from phreg.errors import DataError, ObjectNotFoundError
 from phreg.fingerprint import digest_bytes, digest_json
-from phreg.page import Section, inputs_of, render, section_from_json, section_to_json
 from phreg.pipeline.assess import Assessment, on_cluster
 from phreg.pipeline.methods import Labelled
 from phreg.pipeline.page_content import page_of
@@ -20,6 +19,7 @@ from phreg.pipeline.page_labels import draw_labels, label_inputs
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.register import Registered
 from phreg.registry import REPORT_FILE, Entry, Registry
+from phreg.report import Section, inputs_of, render, section_from_json, section_to_json
 from phreg.storage import Folder
 
 PAGE_VERSION = 1  # raise it when the same inputs would give another page

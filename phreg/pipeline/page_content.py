@@ -6,9 +6,9 @@ from typing import Any
 
 from phreg.distill.curve import CurvePoint, Split, curve_from_jsonl
 from phreg.models import load_student, timm_snippet
-from phreg.page import Cell, Curve, Fact, ReportPage, Section, Table
 from phreg.pipeline.columns import arrow
 from phreg.registry import Decision, Entry
+from phreg.report import Cell, Curve, Fact, ReportPage, Section, Table
 from phreg.types import HIGHER_IS_BETTER, KEPT_FROM_TEACHER
 
 TERMS = {

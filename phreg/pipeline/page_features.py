@@ -5,18 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from phreg.config import RunConfig
+from phreg.config.run import RunConfig
 from phreg.evaluate import Look, held_out
 from phreg.evaluate.artifacts import relative
 from phreg.evaluate.panels import norm_scale
 from phreg.evaluate.pca import colours
 from phreg.fingerprint import digest_json
 from phreg.models import load_student, load_teacher
-from phreg.page import ColourBar, Panel, PictureGroup, Section, colour_png, heat_png, photo, tile_places
 from phreg.pipeline.assess import device_of, look_at, reference_store, shifts_of
 from phreg.pipeline.prepare import Prepared
 from phreg.progress import tell
 from phreg.registry import Entry
+from phreg.report import ColourBar, Panel, PictureGroup, Section, colour_png, heat_png, photo, tile_places
 
 FORMAT_VERSION = 2  # raise it when the same models would be drawn otherwise
 NAMES = ("teacher", "student")

@@ -6,12 +6,13 @@ from itertools import islice
 import numpy as np
 from jaxtyping import UInt8
 
-from phreg.config import RunConfig
-from phreg.datasets import LabelledImage, LabelledSet, open_set
+from phreg.config.labels import SetColumn
+from phreg.config.run import RunConfig
 from phreg.errors import DataError, NonFiniteError
+from phreg.evaluate.datasets import LabelledImage, LabelledSet, open_set
+from phreg.evaluate.segment import Segmenter
+from phreg.evaluate.segment.whole_set import titles
 from phreg.fingerprint import digest_json
-from phreg.label_config import SetColumn
-from phreg.page import Cell, Panel, PictureGroup, Section, Table, label_map_png, photo, swatches
 from phreg.pipeline.assess import device_of
 from phreg.pipeline.columns import (
     Bench,
@@ -25,8 +26,7 @@ from phreg.pipeline.columns import (
 from phreg.pipeline.methods import Labelled, Method
 from phreg.pipeline.prepare import Prepared
 from phreg.progress import tell
-from phreg.segment import Segmenter
-from phreg.segment.whole_set import titles
+from phreg.report import Cell, Panel, PictureGroup, Section, Table, label_map_png, photo, swatches
 
 FORMAT_VERSION = 1  # raise it when the same scores and models would be shown otherwise
 READING = (

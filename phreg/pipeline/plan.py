@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from phreg.cache import TargetSpec, TargetStore, estimated_bytes, estimated_objects
-from phreg.config import RunConfig, StudentConfig
+from phreg.config.run import RunConfig, StudentConfig
 from phreg.data import ShardSize, measure_shard, shard_name
 from phreg.distill.batches import BatchPlan
 from phreg.distill.memory import memory_of_data

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from phreg.cache import TargetSpec, TargetStore
-from phreg.config import RunConfig
+from phreg.config.labels import Column
+from phreg.config.run import RunConfig
 from phreg.data import count_samples, expand_urls, shard_name
 from phreg.distill.batches import check_enough
 from phreg.distill.student import new_student
 from phreg.errors import ConfigError, ShardError
 from phreg.generate import target_spec
-from phreg.label_config import Column
 from phreg.models import Backbone, load_teacher
 from phreg.models.precision import keep_float32
 from phreg.pipeline.calibrate import calibrated

@@ -9,10 +9,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from phreg.cache import TargetSpec
-from phreg.checksummed import read_checksummed_json, to_checksummed_json
 from phreg.errors import StorageError
 from phreg.fingerprint import digest_json
 from phreg.storage import Folder
+from phreg.storage.checksummed import read_checksummed_json, to_checksummed_json
 
 FOLDER = "rates"
 Work = Literal["targets", "students"]

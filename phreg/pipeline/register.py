@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from phreg.cache import TargetStore
-from phreg.config import RunConfig, StudentConfig
+from phreg.config.run import RunConfig, StudentConfig
 from phreg.distill.result import StudentReport
 from phreg.errors import ModelError
 from phreg.evaluate import Evaluation

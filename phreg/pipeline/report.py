@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from phreg.config import TEACHER, RunConfig
+from phreg.config.run import TEACHER, RunConfig
 from phreg.distill.result import StudentReport
 from phreg.evaluate import Evaluation
 from phreg.execution.targets import TargetsReport

@@ -1,7 +1,7 @@
 """The distillation stage: one student from cached targets."""
 
 from phreg.cache import CommitRecord, TargetStore
-from phreg.config import RunConfig, StudentConfig
+from phreg.config.run import RunConfig, StudentConfig
 from phreg.data import shard_name
 from phreg.distill.job import ShardRef, StudentJob
 from phreg.distill.progress import OnProgress

@@ -6,14 +6,14 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from phreg.config.table import TableConfig
 from phreg.errors import ConfigError
-from phreg.markdown import markdown_table
 from phreg.method.denoising import denoiser_of
 from phreg.models import load_teacher
 from phreg.pipeline.columns import Scores, arrow, is_count, is_higher_better, shown_measures
 from phreg.pipeline.prepare import Prepared
+from phreg.report.markdown import markdown_table
 from phreg.storage import Folder
-from phreg.table_config import TableConfig
 
 
 @dataclass(frozen=True)

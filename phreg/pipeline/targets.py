@@ -1,7 +1,7 @@
 """The targets stage: make what is missing of one kind of targets."""
 
 from phreg.cache import TargetStore
-from phreg.config import RunConfig
+from phreg.config.run import RunConfig
 from phreg.errors import GenerationError
 from phreg.execution.targets import OnProgress, TargetsReport, generate_targets, in_flight
 from phreg.generate import check_quarantined

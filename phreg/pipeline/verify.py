@@ -5,14 +5,14 @@ from collections.abc import Callable
 from torch import Tensor
 
 from phreg.cache import TargetStore, VerifyReport, verify
-from phreg.config import RunConfig, load_config
+from phreg.config.model import Device
+from phreg.config.run import RunConfig, load_config
 from phreg.data import read_shard, shard_name
 from phreg.device import device_here
 from phreg.errors import ConfigError, MissingTargetsError
 from phreg.generate import compute_targets, crops_of
 from phreg.models import Backbone, load_teacher
 from phreg.pipeline.prepare import Prepared, shard_urls, target_specs
-from phreg.section import Device
 
 
 def verify_store(

@@ -5,9 +5,9 @@ from typing import Any
 
 import yaml
 
-from phreg.config import StudentConfig, TargetConfig, TeacherConfig
-from phreg.markdown import markdown_table
+from phreg.config.run import StudentConfig, TargetConfig, TeacherConfig
 from phreg.registry.lineage import without_secrets
+from phreg.report.markdown import markdown_table
 from phreg.types import HIGHER_IS_BETTER
 
 PAPER = "Vision Transformers with Self-Distilled Registers (NeurIPS 2025)"

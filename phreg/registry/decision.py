@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from phreg.checksummed import from_checksummed_json, to_checksummed_json
 from phreg.errors import ObjectNotFoundError, RegistryError
 from phreg.registry import promotion as promotions
 from phreg.registry.gate import Verdict
 from phreg.registry.promotion import Promotion
 from phreg.storage import Folder
+from phreg.storage.checksummed import from_checksummed_json, to_checksummed_json
 
 DECISION_FILE = "decision.json"
 

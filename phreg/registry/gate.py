@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from phreg.config import GateRule
+from phreg.config.run import GateRule
 from phreg.registry.labelled_rules import LabelledSides, Outcome, apply_labelled
 from phreg.types import HIGHER_IS_BETTER
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from phreg.bootstrap import Difference, paired_difference, score_of
-from phreg.gate_config import GateRule
-from phreg.set_counts import SetCounts
+from phreg.config.gate import GateRule
+from phreg.evaluate.bootstrap import Difference, paired_difference, score_of
+from phreg.evaluate.set_counts import SetCounts
 
 PERCENT = 100
 ROUNDING = 1e-9  # points

@@ -6,9 +6,9 @@ import re
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from phreg.checksummed import from_checksummed_json, to_checksummed_json
 from phreg.errors import ObjectNotFoundError, RegistryError, hide_credentials
 from phreg.storage import Folder
+from phreg.storage.checksummed import from_checksummed_json, to_checksummed_json
 
 _NUMBERED = re.compile(r"promotions/[^/]+/([1-9]\d{0,8})\.json")
 _OLDER = re.compile(r"promotions/[^/]+\.json")  # of before they were numbered

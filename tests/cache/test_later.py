@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from phreg.cache import CommitRecord, TargetStore, collect_garbage, open_cache, verify
-from phreg.checksummed import from_checksummed_json, to_checksummed_json
 from phreg.cli import main
 from phreg.errors import CorruptTargetsError, SpecMismatchError
 from phreg.storage import Folder
+from phreg.storage.checksummed import from_checksummed_json, to_checksummed_json
 from tests.cache.examples import SHARD_DIGEST, make_rows, make_spec
 from tests.cache.test_garbage import in_two_hours, left_behind
 from tests.generate.worlds import make_world

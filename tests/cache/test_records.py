@@ -4,8 +4,8 @@ import pytest
 
 from phreg.cache import CommitRecord
 from phreg.cache.records import ObjectDigest, check_shard_name
-from phreg.checksummed import to_checksummed_json
 from phreg.errors import CacheError, CorruptTargetsError, SpecMismatchError
+from phreg.storage.checksummed import to_checksummed_json
 from phreg.types import Quarantined
 
 

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from phreg.cache import TargetSpec
-from phreg.denoiser_config import parse_denoiser
+from phreg.config.denoisers import parse_denoiser
 from phreg.errors import SpecMismatchError
 from tests.cache.examples import make_spec
 

@@ -7,9 +7,9 @@ import phreg
 from phreg.cli import main, run, table
 from phreg.cli.main import USAGE, build_parser
 from phreg.cli.pack import config_lines
-from phreg.config import load_config
+from phreg.config.run import load_config
+from phreg.config.table import load_table
 from phreg.storage import Folder
-from phreg.table_config import load_table
 from tests.helpers import jpeg_bytes, make_image
 from tests.small_run import save_teacher, write_config
 

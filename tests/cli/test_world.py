@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from phreg.cli import main
+from phreg.config.labels import LabelledSetConfig
 from phreg.data import read_shard
-from phreg.datasets import open_set
-from phreg.label_config import LabelledSetConfig
+from phreg.evaluate.datasets import open_set
 
 
 def test_world_writes_shards_and_other_scenes_with_labels(tmp_path: Path, capsys) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from phreg.config import parse_config
+from phreg.config.run import parse_config
 from phreg.data import expand_images, expand_urls, pack_images
 from phreg.errors import ConfigError, PermanentStorageError
 from phreg.models import load_backbone

@@ -1,10 +1,10 @@
 from pathlib import Path
 
-from phreg.config import load_config
+from phreg.config.run import load_config
+from phreg.config.table import load_table
 from phreg.data import read_shard
 from phreg.demo import make_demo, world
 from phreg.pipeline.prepare import prepare
-from phreg.table_config import load_table
 
 
 def test_demo_makes_configs_that_can_run_and_leaves_what_is_there(tmp_path: Path, monkeypatch) -> None:

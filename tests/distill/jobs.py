@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from phreg.cache import EncodedFeatures, TargetRows, TargetSpec, TargetStore, TeacherIdentity
-from phreg.config import StudentConfig, TeacherConfig, TrainingConfig
+from phreg.config.run import StudentConfig, TeacherConfig, TrainingConfig
 from phreg.data import cut, decode_image, read_shard
 from phreg.distill.job import ShardRef, StudentJob
 from phreg.fingerprint import canonical_json

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from phreg.config import StudentConfig, TeacherConfig, TrainingConfig
+from phreg.config.run import StudentConfig, TeacherConfig, TrainingConfig
 from phreg.distill.job import ShardRef, StudentJob
 from phreg.storage import Folder
 

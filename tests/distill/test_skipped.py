@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from phreg.checksummed import from_checksummed_json
 from phreg.distill.checkpoint import read_checkpoint
 from phreg.distill.curve import curve_from_jsonl
 from phreg.distill.job import StudentJob
@@ -21,6 +20,7 @@ from phreg.errors import TrainingError
 from phreg.fingerprint import digest_bytes
 from phreg.models import load_student
 from phreg.storage import Folder
+from phreg.storage.checksummed import from_checksummed_json
 from tests.distill.jobs import make_job
 
 HUGE = {0: (2,)}  # one of 18 crops, so one step in nine

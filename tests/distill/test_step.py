@@ -9,12 +9,12 @@ from torch import distributed, multiprocessing
 
 from phreg.cache import TargetStore
 from phreg.distill.job import StudentJob
-from phreg.distill.loss import distillation_loss
 from phreg.distill.samples import Batch, join_shard, make_batch
 from phreg.distill.state import TrainingState
 from phreg.distill.step import StepLosses, training_step
 from phreg.distill.student import build_student
 from phreg.distill.workers import Workers
+from phreg.method.loss import distillation_loss
 from phreg.storage import Folder
 from tests.distill.jobs import IMAGE_SIZE, make_job
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from phreg.cache import TargetStore
-from phreg.config import EvaluationConfig
+from phreg.config.run import EvaluationConfig
 from phreg.evaluate import evaluate_model
 from phreg.evaluate.class_tokens import FEWEST, NEIGHBOURS, class_token_metrics, class_tokens
 from phreg.models import Backbone, add_registers, load_backbone

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from phreg.cache import TargetStore
-from phreg.checksummed import from_checksummed_json
-from phreg.config import EvaluationConfig
+from phreg.config.run import EvaluationConfig
 from phreg.errors import MissingTargetsError
 from phreg.evaluate import Evaluation, evaluate_model, measure
 from phreg.evaluate import held_out as read_held_out
 from phreg.models import Backbone, add_registers
 from phreg.storage import Folder
+from phreg.storage.checksummed import from_checksummed_json
 from tests.evaluate.world import add_shard, make_backbone, make_store
 
 CONFIG = EvaluationConfig(images=3, shifts=3, max_shift=0.3)

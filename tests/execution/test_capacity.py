@@ -10,7 +10,7 @@ import ray
 from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.cluster_utils import Cluster
 
-from phreg.config import GenerationConfig
+from phreg.config.run import GenerationConfig
 from phreg.device import gpus_here
 from phreg.errors import ConfigError
 from phreg.execution.capacity import CapacityCheck, may_grow

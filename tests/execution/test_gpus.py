@@ -10,7 +10,7 @@ from ray._raylet import GCS_AUTOSCALER_CLUSTER_CONFIG_KEY, GCS_AUTOSCALER_STATE_
 from ray.cluster_utils import Cluster
 from ray.core.generated.autoscaler_pb2 import ClusterConfig
 
-from phreg.config import GenerationConfig
+from phreg.config.run import GenerationConfig
 from phreg.device import Gpus, gpus_here
 from phreg.errors import ConfigError
 from phreg.execution.gpus import gpus_of

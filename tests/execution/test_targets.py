@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ray._private import state
 
-from phreg.config import GenerationConfig
+from phreg.config.run import GenerationConfig
 from phreg.errors import (
     CheckpointError,
     ConfigError,

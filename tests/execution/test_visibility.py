@@ -16,7 +16,7 @@ from phreg.errors import AccessDeniedError, ConfigError
 from phreg.execution import visibility
 from phreg.execution.node_look import look_function
 from phreg.execution.remote import run_remote
-from phreg.execution.visibility import NOWHERE, Answer, Claim, Places, claimed, naming_the_node
+from phreg.execution.visibility import NOTHING, Answer, Claim, RunPaths, claimed, naming_the_node
 from tests.faults.clusters import DRIVER, driver_of, loopback_cluster
 from tests.faults.generation import actors, generate, small_shards
 from tests.generate.worlds import make_world
@@ -38,11 +38,11 @@ def look(claim: Claim) -> dict[str, str]:
 
 
 def test_only_local_places_count(tmp_path: Path) -> None:
-    places = Places.of(
+    paths = RunPaths.of(
         ["s3://bucket/run", str(tmp_path), "memory://x"], [None, f"file://{tmp_path}/a.tar", "b.tar"]
     )
-    assert places == Places((str(tmp_path),), (f"{tmp_path}/a.tar", os.path.abspath("b.tar")))
-    assert Places.of(["s3://bucket/run"], ["https://host/a.tar", "filecache::s3://bucket/b.tar"]) == NOWHERE
+    assert paths == RunPaths((str(tmp_path),), (f"{tmp_path}/a.tar", os.path.abspath("b.tar")))
+    assert RunPaths.of(["s3://bucket/run"], ["https://host/a.tar", "filecache::s3://bucket/b.tar"]) == NOTHING
 
 
 def test_what_a_node_does_not_see_is_found(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_nodes_with_other_disks_are_refused_before_work_starts(start: Starter, t
     for folder in (out, read_only, shards, labels, shared):
         folder.mkdir()
     (shards / "a.tar").touch(), (labels / "images").mkdir()
-    everything = Places.of(
+    everything = RunPaths.of(
         map(str, (out, read_only, shared)), [f"{shards}/a.tar", str(labels), f"{shared}/gone.tar"]
     )
     with head() as cluster:
@@ -138,10 +138,10 @@ def test_nodes_with_other_disks_are_refused_before_work_starts(start: Starter, t
         assert str(shared) not in text
         assert "s3://" in caught.value.remedy
         with (
-            claimed(Places.of([str(shared)]), ONE),
+            claimed(RunPaths.of([str(shared)]), ONE),
             claimed(everything, [{"CPU": 2.0}]),
         ):  # it gets no such work
-            assert run_remote(os.getcwd, places=Places.of([str(shared)]))
+            assert run_remote(os.getcwd, paths=RunPaths.of([str(shared)]))
         assert list(tmp_path.rglob(".phreg-*")) == []
 
 

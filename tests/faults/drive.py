@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phreg.config import GenerationConfig, TeacherConfig
+from phreg.config.run import GenerationConfig, TeacherConfig
 from phreg.errors import PhregError
 from phreg.execution import watch
 from phreg.execution.targets import generate_targets

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from phreg.config import GenerationConfig
+from phreg.config.run import GenerationConfig
 from phreg.execution.targets import TargetsReport, generate_targets
 from phreg.storage import Folder
 from tests.faults.caches import Digests, digests

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phreg.config import load_config
+from phreg.config.run import load_config
 from phreg.registry import Registry
 from phreg.storage import Folder
 from tests.faults.caches import Digests, digests

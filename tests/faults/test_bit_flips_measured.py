@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from phreg.checksummed import (
+from phreg.config.run import EvaluationConfig
+from phreg.evaluate import evaluate_model
+from phreg.evaluate.probe.features import FeatureMaker
+from phreg.evaluate.segment import class_embeddings
+from phreg.models.text import load_text
+from phreg.pipeline.columns import Found, store_found, stored_scores
+from phreg.storage import Folder
+from phreg.storage.checksummed import (
     from_checksummed_json,
     from_checksummed_tensors,
     to_checksummed_json,
     to_checksummed_tensors,
 )
-from phreg.config import EvaluationConfig
-from phreg.evaluate import evaluate_model
-from phreg.models.text import load_text
-from phreg.pipeline.columns import Found, store_found, stored_scores
-from phreg.probe.features import FeatureMaker
-from phreg.segment import class_embeddings
-from phreg.storage import Folder
 from tests.evaluate.world import add_shard, make_backbone, make_store
 from tests.faults.flips import all_flips, flip
 from tests.faults.ledger import trial

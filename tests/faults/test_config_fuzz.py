@@ -11,9 +11,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from phreg.config import RunConfig, load_config, parse_config
+from phreg.config.run import RunConfig, load_config, parse_config
+from phreg.config.table import TableConfig, load_table
 from phreg.errors import ConfigError
-from phreg.table_config import TableConfig, load_table
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.filterwarnings("ignore::UserWarning")]
 FUZZ = settings(

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from phreg.cache import TargetSpec
 from phreg.cache.records import CommitRecord, ObjectDigest
-from phreg.checksummed import (
-    from_checksummed_json,
-    from_checksummed_tensors,
-    to_checksummed_json,
-    to_checksummed_tensors,
-)
 from phreg.errors import CheckpointError, CorruptTargetsError, ModelError, RegistryError, SpecMismatchError
 from phreg.fingerprint import canonical_json, digest_json
 from phreg.models.hub_config import parse_hub_config
 from phreg.models.weight_files import parse_state_dict
 from phreg.registry.entry import EntryRecord
+from phreg.storage.checksummed import (
+    from_checksummed_json,
+    from_checksummed_tensors,
+    to_checksummed_json,
+    to_checksummed_tensors,
+)
 from tests.cache.examples import SHARD_DIGEST, make_spec
 from tests.faults.hostile.hubs import _files
 from tests.faults.test_config_fuzz import PLAIN

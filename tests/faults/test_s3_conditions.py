@@ -12,7 +12,7 @@ from fsspec.spec import AbstractFileSystem
 from PIL import Image
 
 from phreg.cache import TargetStore, collect_garbage
-from phreg.config import parse_config
+from phreg.config.run import parse_config
 from phreg.data import pack_images
 from phreg.errors import ConfigError, PermanentStorageError, StorageError
 from phreg.pipeline.register import check_registry

@@ -7,7 +7,7 @@ from pathlib import Path
 import fsspec.config
 import pytest
 
-from phreg.config import load_config
+from phreg.config.run import load_config
 from phreg.data import count_samples
 from phreg.storage import Folder, open_url
 from tests.faults.s3_faults import cut

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phreg.config import load_config
+from phreg.config.run import load_config
 from phreg.registry import Registry
 from phreg.storage import Folder
 from tests.faults.ledger import trial

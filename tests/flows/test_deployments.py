@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from phreg.config import load_config
+from phreg.config.run import load_config
 from phreg.registry import Registry
 from phreg.storage import Folder
 from tests.prefect_stack import Stack, prefect_stack

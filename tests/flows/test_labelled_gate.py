@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from phreg.config import load_config
+from phreg.config.run import load_config
+from phreg.demo.world.write import write_label_folder
 from phreg.registry import Registry
 from phreg.storage import Folder
-from phreg.world.write import write_label_folder
 from tests.flows.test_run import phreg_command
 from tests.helpers import save_tiny_open_clip
 from tests.small_run import write_config

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import phreg
-from phreg.config import load_config
+from phreg.config.run import load_config
 from phreg.device import choose, gpus_here
 from phreg.models import timm_snippet
 from phreg.registry import Registry

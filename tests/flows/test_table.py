@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from phreg.demo.world.write import write_label_folder
 from phreg.storage import Folder
-from phreg.world.write import write_label_folder
 from tests.flows.test_run import phreg_command
 from tests.helpers import save_tiny_open_clip
 from tests.small_run import make_config

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from phreg.config import TargetConfig, TeacherConfig
-from phreg.denoiser_config import RefinedViewsConfig, ViewsConfig
+from phreg.config.denoisers import RefinedViewsConfig, ViewsConfig
+from phreg.config.run import TargetConfig, TeacherConfig
 from phreg.errors import ConfigError, SpecMismatchError
 from phreg.generate import check_teacher, target_spec
 from phreg.models import load_backbone, load_teacher

@@ -8,7 +8,7 @@ from typing import Any
 from timm.models.vision_transformer import VisionTransformer
 
 from phreg.cache import TargetSpec, TargetStore
-from phreg.config import TargetConfig, TeacherConfig
+from phreg.config.run import TargetConfig, TeacherConfig
 from phreg.generate import TargetGenerator, target_spec
 from phreg.models import hub_files, load_backbone, load_teacher
 from phreg.storage import Folder

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from phreg.denoiser_config import PositionSubspaceConfig
+from phreg.config.denoisers import PositionSubspaceConfig
 from phreg.errors import ConfigError
 from phreg.method.denoising import calibrate, denoise
 from phreg.method.position_subspace import TOLD, positional_directions, unpacked

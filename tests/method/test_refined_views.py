@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from phreg.denoiser_config import RefinedViewsConfig
+from phreg.config.denoisers import RefinedViewsConfig
 from phreg.method.denoising import denoise
 from phreg.method.outliers import FACTOR, MADS, outliers
 from phreg.method.refined_views import SHARPNESS, combined

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from phreg.denoiser_config import TestTimeRegistersConfig, ViewsConfig
+from phreg.config.denoisers import TestTimeRegistersConfig, ViewsConfig
 from phreg.errors import ConfigError
 from phreg.method.denoising import Denoising, calibrate, denoise, denoiser_of, described
 from phreg.method.outliers import FACTOR, outliers

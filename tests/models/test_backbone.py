@@ -4,8 +4,8 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from phreg.config.model import ReadOut
 from phreg.models import Backbone, load_backbone
-from phreg.section import ReadOut
 from tests.helpers import tiny_clip, tiny_dinov2
 
 

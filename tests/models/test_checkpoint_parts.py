@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from phreg.config import TeacherConfig
+from phreg.config.run import TeacherConfig
 from phreg.errors import CheckpointError
 from phreg.models import load_backbone, load_teacher
 from phreg.models.checkpoint_parts import image_part

@@ -12,7 +12,7 @@ import torch
 from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
-from phreg.config import StudentConfig
+from phreg.config.run import StudentConfig
 from phreg.distill.student import new_student
 from phreg.errors import ModelError
 from phreg.fingerprint import canonical_json

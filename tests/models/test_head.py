@@ -10,7 +10,7 @@ import torch
 from timm.models import save_for_hf
 from torch import nn
 
-from phreg.config import TeacherConfig
+from phreg.config.run import TeacherConfig
 from phreg.errors import CheckpointError, ModelError
 from phreg.models import add_registers, hub_files, load_backbone, load_student, load_teacher
 from tests.helpers import save_tiny_open_clip, tiny_clip

@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from phreg.config import TeacherConfig, absolute_model
+from phreg.config.run import TeacherConfig, absolute_model
 from phreg.errors import CheckpointError, ModelError, ObjectNotFoundError
 from phreg.models import clip_directory, load_backbone, load_teacher
 from phreg.storage import Folder

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from phreg.config import TargetConfig, TeacherConfig
+from phreg.config.run import TargetConfig, TeacherConfig
 from phreg.errors import ModelError
 from phreg.generate import target_spec
 from phreg.models import add_registers, hub_files, load_backbone, load_student

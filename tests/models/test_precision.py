@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from phreg.cache import TargetStore
-from phreg.config import load_config
+from phreg.config.run import load_config
 from phreg.distill.trainer import train_student
 from phreg.errors import ConfigError
 from phreg.generate import TargetGenerator

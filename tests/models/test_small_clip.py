@@ -6,13 +6,13 @@ from importlib.resources import files
 import numpy as np
 import torch
 
+from phreg.demo.world.classes import CLASSES
+from phreg.demo.world.scenes import draw_scene
+from phreg.evaluate.scores import ConfusionMatrix
+from phreg.evaluate.segment import Segmenter, class_embeddings
 from phreg.method.denoising import denoise
 from phreg.method.views import sample_views
 from phreg.models import load_backbone, load_text
-from phreg.scores import ConfusionMatrix
-from phreg.segment import Segmenter, class_embeddings
-from phreg.world.classes import CLASSES
-from phreg.world.scenes import draw_scene
 
 FOLDER = files("phreg.models") / "small_clip"
 SCENES = [draw_scene(2, 1000 + i) for i in range(16)]  # of the world that was held out

@@ -6,7 +6,7 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from phreg.config import StudentConfig
+from phreg.config.run import StudentConfig
 from phreg.distill.student import new_student
 from phreg.errors import ModelError
 from phreg.models import add_registers, load_backbone

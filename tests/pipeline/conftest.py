@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from phreg.config import RunConfig, parse_config
+from phreg.config.run import RunConfig, parse_config
+from phreg.demo.world.write import write_label_folder
 from phreg.pipeline import methods
 from phreg.pipeline.methods import Method, baselines, measure
 from phreg.pipeline.prepare import Prepared, prepare
 from phreg.storage import Folder
-from phreg.world.write import write_label_folder
 from tests.helpers import save_tiny_open_clip
 from tests.small_run import make_config
 

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from phreg.cache import TargetStore, open_cache
-from phreg.checksummed import from_checksummed_json, to_checksummed_json
-from phreg.config import RunConfig, load_config
+from phreg.config.denoisers import TestTimeRegistersConfig
+from phreg.config.run import RunConfig, load_config
 from phreg.data import read_shard
-from phreg.denoiser_config import TestTimeRegistersConfig
 from phreg.errors import ConfigError
 from phreg.generate import TargetGenerator, crops_of
 from phreg.method.denoising import denoise
@@ -21,6 +20,7 @@ from phreg.pipeline.plan import make_plan
 from phreg.pipeline.prepare import prepare
 from phreg.pipeline.verify import verify_store
 from phreg.storage import Folder
+from phreg.storage.checksummed import from_checksummed_json, to_checksummed_json
 from tests.helpers import tiny_dinov2
 from tests.method.loud import loud, placed
 from tests.small_run import write_config

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from phreg.cli import main
-from phreg.config import load_config
+from phreg.config.run import load_config
 from phreg.device import Gpus
 from phreg.errors import ConfigError
 from phreg.pipeline import device

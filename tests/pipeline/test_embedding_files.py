@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from phreg.config import RunConfig, load_config, parse_config
+from phreg.config.run import RunConfig, load_config, parse_config
 from phreg.errors import ConfigError, ObjectNotFoundError
 from phreg.pipeline.methods import measure
 from phreg.pipeline.prepare import prepare

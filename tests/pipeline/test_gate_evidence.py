@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from phreg.gate_config import GateConfig
+from phreg.config.gate import GateConfig
 from phreg.models import hub_files, load_teacher
 from phreg.pipeline import columns, methods
 from phreg.pipeline.gate_evidence import labelled_sides

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import safetensors.torch
 
+from phreg.config.table import TeacherRow
 from phreg.errors import DataError, PhregError, StorageError
 from phreg.models.text import TextTower
 from phreg.pipeline import columns, methods
 from phreg.pipeline.methods import measure, teacher_method
-from phreg.table_config import TeacherRow
 from tests.pipeline.conftest import LabelledWorld
 
 

@@ -9,23 +9,23 @@ from pathlib import Path
 import pytest
 
 from phreg.cache import TargetStore
-from phreg.checksummed import from_checksummed_json, to_checksummed_json
 from phreg.cli.main import main
-from phreg.config import RunConfig, load_config
+from phreg.config.run import RunConfig, load_config
 from phreg.distill.curve import CurvePoint, curve_to_jsonl
 from phreg.distill.result import StudentReport
 from phreg.distill.student import new_student
 from phreg.errors import DataError
 from phreg.generate import TargetGenerator
 from phreg.models import Backbone, hub_files, load_teacher
-from phreg.page import Cell, Section, Table
 from phreg.pipeline import assess, page
 from phreg.pipeline.page import add_section, make_page, write_page
 from phreg.pipeline.page_content import measures_table
 from phreg.pipeline.prepare import Prepared, prepare
 from phreg.pipeline.register import Registered, register_student
 from phreg.registry import Entry, Registry
+from phreg.report import Cell, Section, Table
 from phreg.storage import Folder
+from phreg.storage.checksummed import from_checksummed_json, to_checksummed_json
 from tests.small_run import write_config
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from phreg.demo.world.write import png
 from phreg.pipeline.methods import Labelled, Measured
 from phreg.pipeline.page_labels import draw_labels
-from phreg.world.write import png
 from tests.pipeline.conftest import LabelledWorld
 
 

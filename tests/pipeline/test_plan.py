@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from phreg.config import load_config
+from phreg.config.run import load_config
 from phreg.data import measure_shard
 from phreg.distill.memory import BATCHES
 from phreg.errors import ConfigError

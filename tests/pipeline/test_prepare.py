@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 
-from phreg.config import load_config
+from phreg.config.run import load_config
 from phreg.errors import (
     CheckpointError,
     ConfigError,

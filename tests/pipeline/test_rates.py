@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from phreg.cli import main
-from phreg.config import load_config
+from phreg.config.run import load_config
 from phreg.models import load_teacher
 from phreg.pipeline.plan import make_plan
 from phreg.pipeline.prepare import target_specs

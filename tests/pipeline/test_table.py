@@ -5,16 +5,16 @@ import shutil
 import pytest
 import yaml
 
-from phreg.config import RunConfig, parse_config
+from phreg.config.labels import SetColumn
+from phreg.config.run import RunConfig, parse_config
+from phreg.config.table import TableConfig, load_table
+from phreg.demo.world.write import write_label_folder
 from phreg.errors import ConfigError, PhregError
-from phreg.label_config import SetColumn
 from phreg.pipeline.columns_present import is_present
 from phreg.pipeline.page_labels import _table as scores_table
 from phreg.pipeline.prepare import prepare
 from phreg.pipeline.table import Table, as_csv, check_columns, check_rows, markdown, records
 from phreg.storage import Folder
-from phreg.table_config import TableConfig, load_table
-from phreg.world.write import write_label_folder
 from tests.helpers import save_tiny_open_clip
 from tests.small_run import make_config
 

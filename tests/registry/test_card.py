@@ -2,7 +2,7 @@
 
 import yaml
 
-from phreg.config import StudentConfig, TargetConfig, TeacherConfig
+from phreg.config.run import StudentConfig, TargetConfig, TeacherConfig
 from phreg.registry import lineage, model_card
 
 SNIPPET = 'import timm\nmodel = timm.create_model("local-dir:.", pretrained=True).eval()'

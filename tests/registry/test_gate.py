@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phreg.config import GateConfig, GateRule
+from phreg.config.run import GateConfig, GateRule
 from phreg.registry import judge
 from phreg.types import HIGHER_IS_BETTER
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from phreg.bootstrap import paired_difference
-from phreg.gate_config import GateRule
+from phreg.config.gate import GateRule
+from phreg.evaluate.bootstrap import paired_difference
+from phreg.evaluate.set_counts import SetCounts
 from phreg.registry import Counted, LabelledSides, Verdict, judge
-from phreg.set_counts import SetCounts
 
 IMAGES = 40
 

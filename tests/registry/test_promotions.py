@@ -2,10 +2,10 @@
 
 import pytest
 
-from phreg.checksummed import to_checksummed_json
 from phreg.errors import RegistryError
 from phreg.registry import Entry, Registry, Verdict, verify
 from phreg.storage import Folder
+from phreg.storage.checksummed import to_checksummed_json
 from tests.registry.examples import DiesAt, Power, judged, register
 
 COPY = "demo/aliases/champion.json"

@@ -12,7 +12,7 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from phreg.config import StudentConfig, TargetConfig, TeacherConfig
+from phreg.config.run import StudentConfig, TargetConfig, TeacherConfig
 from phreg.models import Student, add_registers, hub_files, load_backbone, load_student, timm_snippet
 from phreg.registry import Entry, Registry, lineage, model_card
 from phreg.storage import Folder

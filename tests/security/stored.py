@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from phreg.checksummed import read_checksummed_tensors, to_checksummed_tensors
 from phreg.data import read_shard
 from phreg.distill.checkpoint import Checkpoint, latest_checkpoint, write_checkpoint
+from phreg.evaluate.probe.features import FeatureMaker
 from phreg.models import hub_files, load_backbone
 from phreg.models.hub import load_student
-from phreg.probe.features import FeatureMaker
 from phreg.registry import Registry
 from phreg.storage import Folder
+from phreg.storage.checksummed import read_checksummed_tensors, to_checksummed_tensors
 from tests.generate.worlds import make_world
 from tests.helpers import tiny_dinov2, write_shard
 from tests.registry.examples import register

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from flows import artifacts
-from phreg.checksummed import from_checksummed_json
 from phreg.cli import main
 from phreg.cli.run import show_report
 from phreg.distill.result import RESULT, StudentReport, finished_report
@@ -18,10 +17,11 @@ from phreg.pipeline.register import MODEL_FILES, Registered
 from phreg.pipeline.report import RunReport, StudentOutcome
 from phreg.registry import Registry, lineage
 from phreg.storage import Folder
+from phreg.storage.checksummed import from_checksummed_json
+from tests.config.test_config import minimal, written
 from tests.distill.jobs import make_job
 from tests.registry.examples import FILES, register
 from tests.security.canaries import PASSWORD, leaks
-from tests.test_config import minimal, written
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from phreg.checksummed import to_checksummed_json
 from phreg.registry import Registry
 from phreg.storage import Folder
+from phreg.storage.checksummed import to_checksummed_json
 from tests.faults.hostile.case import Case
 from tests.registry.examples import register
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import phreg
-from phreg.config import load_config
+from phreg.config.run import load_config
 from phreg.data import count_samples, decode_image, expand_urls, read_shard
 from phreg.errors import PhregError, SampleError, ShardError
 from phreg.models import load_backbone

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from phreg.cache import Cache, TargetStore
-from phreg.checksummed import to_checksummed_json, to_checksummed_tensors
+from phreg.evaluate.probe.features import FeatureMaker
 from phreg.models import load_backbone
-from phreg.probe.features import FeatureMaker
 from phreg.storage import Folder
+from phreg.storage.checksummed import to_checksummed_json, to_checksummed_tensors
 from tests.cache.examples import SHARD_DIGEST, make_rows, make_spec
 from tests.faults.hostile.case import Case
 from tests.helpers import tiny_dinov2

@@ -1,0 +1,199 @@
+"""The stages of a run as a user configures them: teacher, targets, students, how they are measured."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from phreg.config.denoisers import DenoisedSection
+from phreg.config.model import (
+    ConfigModel,
+    Head,
+    Name,
+    PathOrUrl,
+    PositiveFloat,
+    ReadOut,
+    Resize,
+    model_folder,
+)
+
+Precision = Literal["float32", "bfloat16"]
+Encoding = Literal["float32", "float16", "bfloat16", "int8"]
+
+
+def _one_at_most(gpus: float) -> float:
+    if not 0 <= gpus <= 1:
+        raise ValueError(
+            f"expected 0 to 1, found {gpus:g}: each actor or worker uses one GPU, or a share of one; "
+            "to use more GPUs, let there be more of them (generation.max_actors, training.workers)"
+        )
+    return gpus
+
+
+def _or_none(registers: Any) -> Any:
+    if registers == 0 and isinstance(registers, int):
+        raise PydanticCustomError(
+            "registers", "expected at least 1; `none` is the ablation: a student without registers"
+        )
+    return None if registers == "none" else registers
+
+
+Gpus = Annotated[float, AfterValidator(_one_at_most)]
+
+
+class TeacherConfig(ConfigModel):
+    """The frozen network whose features are cleaned."""
+
+    model: PathOrUrl = Field(
+        description="`timm/NAME[.TAG]`, `open_clip/NAME[:TAG]`, `local-dir:PATH` (timm's hub layout), "
+        "`hf-hub:OWNER/NAME[@REVISION]` (that layout on a hub), "
+        "`open_clip-dir:PATH` (open_clip's) or `phreg/small-clip`"
+    )
+    checkpoint: PathOrUrl | None = Field(None, description="fsspec URL of weights; needs no internet")
+    checkpoint_key: str | None = Field(
+        None, description="which network of a checkpoint with several, for instance `teacher.backbone`"
+    )
+    image_size: PositiveInt | None = Field(
+        None, description="side of the square input in pixels, a multiple of the patch; default: the model's"
+    )
+    read_out: ReadOut = Field("standard", description="dense features of the last block; CLIP: `naclip`")
+    head: Head | None = Field(
+        None,
+        description="what a linear head is: CLIP's `projection`, part of the features, or a `classifier`; "
+        "default: what the model says",
+    )
+    block: int | None = Field(
+        None,
+        description="the features are those after this block and the final norm; -2: the last but one. "
+        "Blocks after it, and a projection, are left out, of students too; default: the last",
+    )
+    pos_embed_resize: Resize | None = Field(
+        None,
+        description="how absolute positions are resampled to another size: `paper`, `timm` or `dinov2`; "
+        "default: `paper`, or what a student's directory says",
+    )
+    mean: tuple[float, float, float] | None = Field(None, description="normalisation; default: the model's")
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(None, description="see mean")
+    precision: Precision = Field("float32", description="of the forward pass; part of the target spec")
+
+    @property
+    def files(self) -> list[str]:
+        """Files and folders of weights that it names; none of a model that is downloaded."""
+        return [place for place in (self.checkpoint, model_folder(self.model)) if place is not None]
+
+
+class TargetConfig(DenoisedSection):
+    """One named way of making targets: a denoiser's options, and what is cached. Defaults are the paper's."""
+
+    crops_per_image: PositiveInt = Field(1, description="crops cached per image")
+    min_crop: float = Field(
+        0.5, gt=0, le=1, description="smallest crop side as a fraction of the image's short side (largest: 1)"
+    )
+    encoding: Encoding = Field("float16", description="how target features are stored")
+
+
+class StudentConfig(ConfigModel):
+    """One student: the teacher's network with registers, distilled from one kind of targets."""
+
+    name: Name = Field(description="of the student, in tables and in the registry; each its own")
+    targets: Name = Field(description="which of the config's targets it learns from")
+    registers: Annotated[PositiveInt | None, BeforeValidator(_or_none)] = Field(
+        16, description="register tokens added; none: a student without any, for ablations"
+    )
+    unlock: tuple[str, ...] = Field(
+        ("registers", "pos_embed", "patch_embed", "last_block"),
+        min_length=1,
+        description="parameter groups that learn, or glob patterns of timm parameter names",
+    )
+    read_out: ReadOut | None = Field(None, description="default: `standard`; `value` for a CLIP teacher")
+    learning_rate: PositiveFloat = Field(1e-4, description="AdamW, at the first step")
+    final_learning_rate: PositiveFloat = Field(5e-6, description="at the last step; the decay is exponential")
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW")
+    clip_gradient: PositiveFloat | None = Field(
+        1.0, description="largest global gradient norm; null: no clipping"
+    )
+    epochs: PositiveFloat = Field(1.0, description="passes over the cached crops; fractions are allowed")
+    batch_size: PositiveInt = Field(16, description="crops per step and worker")
+    precision: Precision = Field("float32", description="of the forward pass; weights stay float32")
+    seed: int = Field(0, description="of the registers' start values and the order of samples")
+
+
+class GenerationConfig(ConfigModel):
+    """The pool of Ray actors that makes targets. None of it changes a target's value."""
+
+    min_actors: PositiveInt = Field(1, description="actors without which the run does not go on")
+    max_actors: PositiveInt = Field(1, description="actors the run grows to as the cluster allows")
+    gpus_per_actor: Gpus | None = Field(
+        None, description="up to 1; 0 runs the teacher on CPU; default: one where the run's device is a GPU"
+    )
+    cpus_per_actor: PositiveFloat = Field(1, description="CPUs that Ray keeps free for each actor")
+    images_per_forward: PositiveInt = Field(
+        8, description="crops (with all views) per forward pass; CPU: always 1"
+    )
+    max_attempts: PositiveInt = Field(3, description="attempts per shard before it is reported as failed")
+    start_timeout_s: PositiveFloat = Field(300, description="seconds to wait for min_actors")
+    stall_timeout_s: PositiveFloat = Field(
+        3600, description="seconds without a shard read or a batch begun until an actor is taken for hung"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max_actors < self.min_actors:
+            raise ValueError(f"max_actors ({self.max_actors}) is below min_actors ({self.min_actors})")
+        return self
+
+    @property
+    def gpus(self) -> float:
+        """Of each actor; none while that is left to the device."""
+        return self.gpus_per_actor or 0
+
+
+class TrainingConfig(ConfigModel):
+    """How Ray Train runs a student. Of it, `workers` and `shuffle_shards` change the loss curve."""
+
+    workers: PositiveInt = Field(1, description="data-parallel workers")
+    gpus_per_worker: Gpus | None = Field(None, description="likewise, for training")
+    cpus_per_worker: PositiveFloat = Field(1, description="CPUs that Ray keeps free for each worker")
+    shuffle_shards: PositiveInt = Field(
+        4,
+        description="neighbouring shards whose crops are shuffled together; a worker holds one more, "
+        "which it reads ahead: `phreg plan` says how many bytes",
+    )
+    checkpoint_every: PositiveInt = Field(200, description="steps between checkpoints")
+    validate_every: PositiveInt = Field(200, description="steps between validations")
+    start_timeout_s: PositiveFloat = Field(
+        300, description="seconds to wait for room for all workers, at the start and after each failure"
+    )
+    max_failures: int = Field(3, ge=0, description="worker failures survived before the student is given up")
+    max_skipped_steps: int = Field(
+        10,
+        ge=0,
+        description="steps without a finite loss that are left out; one more ends the training",
+    )
+
+    @property
+    def gpus(self) -> float:
+        """Of each worker; none while that is left to the device."""
+        return self.gpus_per_worker or 0
+
+
+class EvaluationConfig(ConfigModel):
+    """Label-free measures on held-out crops."""
+
+    images: PositiveInt = Field(
+        64, description="held-out images measured, from the first validation shards on"
+    )
+    shifts: PositiveInt = Field(8, description="patch shifts for shift consistency")
+    max_shift: float = Field(
+        0.15, gt=0, lt=1, description="largest of them, as a fraction of the grid's side"
+    )
+    figures: int = Field(4, ge=0, description="images drawn, before and after")
+    targets: Name | None = Field(
+        None, description="targets the cosine is measured to; default: those of the most forward passes"
+    )

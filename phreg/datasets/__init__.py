@@ -1,6 +1,0 @@
-"""Labelled data sets, read from the folders that people have after unpacking the official archives."""
-
-from phreg.datasets.base import LabelledImage, LabelledSet
-from phreg.datasets.open import open_set
-
-__all__ = ["LabelledImage", "LabelledSet", "open_set"]
