@@ -1,0 +1,51 @@
+"""The sweep over timm's names: which load, and why the others do not."""
+
+import pytest
+import timm
+
+from benchmarks.sweep import MODULES, PLAIN_ELSEWHERE, REASONS, as_markdown, look, sweep
+from phreg.models.families import FAMILIES
+
+OURS = {family.kind.__module__.rpartition(".")[2] for family in FAMILIES} | {"deit"}
+SAMPLE = (
+    "vit_base_patch16_siglip_224", "vit_small_patch14_reg4_dinov2", "deit_tiny_distilled_patch16_224",
+    "deit3_small_patch16_224", "aimv2_large_patch14_224", "vit_so400m_patch14_reg1_tipsv2",
+    "vit_base_patch32_clip_224", "vit_base_patch8_224", "vit_small_patch16_dinov3",
+    "vit_pe_core_base_patch16_224",
+    "eva02_tiny_patch14_224",
+)  # fmt: skip
+
+
+def test_every_module_of_timm_is_a_family_or_has_a_reason() -> None:
+    """A new one is to be looked at, and a reason that names no module is a slip."""
+    assert set(REASONS) | OURS == set(timm.list_modules())
+    assert not set(REASONS) & OURS
+
+
+def test_a_sample_loads_and_can_be_students() -> None:
+    assert [one for one in sweep(SAMPLE) if one.refused or one.no_student] == []
+
+
+@pytest.mark.parametrize("name", ["beit_base_patch16_224", "vit_relpos_small_patch16_224"])
+def test_what_is_no_family_is_refused_by_the_code_too(name: str) -> None:
+    assert look(name).refused == type(timm.create_model(name)).__name__
+    assert sweep([name])[0].refused == PLAIN_ELSEWHERE
+
+
+def test_a_stem_of_convolutions_is_refused() -> None:
+    assert "a stem of convolutions" in look("vit_tiny_r_s16_p8_224").refused
+
+
+def test_the_table() -> None:
+    table = as_markdown(sweep(["vit_tiny_patch16_224", "beit_base_patch16_224", "resnet18", "resnet34"]))
+    assert "Of 4 architectures" in table
+    assert "2 are plain stacks" in table
+    assert "**1 of them load (50%)**" in table
+    assert "| convolutions | 2 | `resnet` 2 |" in table
+
+
+@pytest.mark.slow
+def test_all_names_of_our_modules_load() -> None:
+    found = sweep(name for name, module in MODULES.items() if module in OURS)
+    assert len(found) > 200
+    assert [one for one in found if one.refused] == []
