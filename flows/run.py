@@ -6,6 +6,7 @@ made is found in cache and output folder.
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from prefect import flow, get_run_logger
 
@@ -26,6 +27,7 @@ from phreg.pipeline.methods import Labelled, Method, baselines, read_as_students
 from phreg.pipeline.paths import check_nodes
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.report import RunReport, StudentOutcome, reuse_lines
+from phreg.pipeline.students import train_all
 from phreg.progress_reporter import clock
 
 Overrides = list[str]
@@ -142,13 +144,16 @@ def make_all_targets(config: RunConfig, prepared: Prepared) -> dict[str, Targets
 def distil_all(
     config: RunConfig, prepared: Prepared
 ) -> tuple[list[tuple[StudentConfig, StudentReport]], dict[str, str]]:
-    """All students; one that fails is reported after the others were trained."""
+    """All students, side by side where there is room; one that fails is reported when the others are done."""
+    works = [partial(tasks.distil, config, prepared, student) for student in config.students]
     finished, failures = [], {}
-    for student in config.students:
-        try:
-            finished.append((student, tasks.distil(config, prepared, student)))
-        except PhregError as error:
-            failures[student.name] = str(error)
+    for student, outcome in zip(config.students, train_all(config, works), strict=True):
+        if isinstance(outcome, PhregError):
+            failures[student.name] = str(outcome)
+        elif isinstance(outcome, Exception):
+            raise outcome
+        else:
+            finished.append((student, outcome))
     return finished, failures
 
 

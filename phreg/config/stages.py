@@ -44,6 +44,16 @@ def _or_none(registers: Any) -> Any:
     return None if registers == "none" else registers
 
 
+def _auto_or_some(students: Any) -> Any:
+    some = isinstance(students, int) and not isinstance(students, bool) and students > 0
+    if students != "auto" and not some:
+        raise PydanticCustomError(
+            "parallel_students",
+            "expected `auto`, as many as there is room for, or a number of at least 1 (one after the other)",
+        )
+    return students
+
+
 Gpus = Annotated[float, AfterValidator(_one_at_most)]
 
 
@@ -160,6 +170,11 @@ class TrainingConfig(ConfigModel):
     workers: PositiveInt = Field(1, description="data-parallel workers")
     gpus_per_worker: Gpus | None = Field(None, description="likewise, for training")
     cpus_per_worker: PositiveFloat = Field(1, description="CPUs that Ray keeps free for each worker")
+    parallel_students: Annotated[int | Literal["auto"], BeforeValidator(_auto_or_some)] = Field(
+        "auto",
+        description="students trained side by side, at most; `auto`: as many as machine or cluster have "
+        "room for, by cpus_per_worker and gpus_per_worker",
+    )
     shuffle_shards: PositiveInt = Field(
         4,
         description="neighbouring shards whose crops are shuffled together; a worker holds one more, "

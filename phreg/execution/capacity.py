@@ -2,12 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import ray
 from ray._private.worker import global_worker
 
 from phreg.errors import ConfigError
+from phreg.execution.watch import ClusterWatch
 
 EVERY_S = 5.0  # between two looks at the nodes
 
@@ -41,14 +42,11 @@ class CapacityCheck:
         if now < self._due:
             return
         self._due = now + EVERY_S
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if sum(self._held_by(node) for node in nodes) >= self._count:
+        nodes = _nodes()
+        if _held_by(nodes, self._resources) >= self._count:
             self._enough_at = now
         elif now - self._enough_at >= self._patience:
             raise self._too_small(nodes)
-
-    def _held_by(self, node: Mapping[str, float]) -> int:
-        return min(int(node.get(name, 0) / each + 1e-9) for name, each in self._resources.items())
 
     def _too_small(self, nodes: list[dict[str, float]]) -> ConfigError:
         kinds = Counter(resource_words(node) for node in nodes)
@@ -59,6 +57,37 @@ class CapacityCheck:
             found="nodes of " + "; ".join(f"{count} x {kind}" for kind, count in sorted(kinds.items())),
             remedy=f"ask for less ({self._option}), or add nodes",
         )
+
+
+class Room:
+    """How many pieces of work a cluster has room for at once, each of `count` times these resources.
+
+    As with `CapacityCheck`, what is in use does not matter.
+    """
+
+    def __init__(self, resources: Mapping[str, float], count: int) -> None:
+        self._resources = {name: each for name, each in resources.items() if each}
+        self._count, self._watch = count, ClusterWatch()
+        self._due, self._places = time.monotonic(), 1
+
+    def places(self) -> int:
+        """As of some seconds ago at most. Raises `ClusterError` if the cluster is lost."""
+        if self._watch.check() and self._due <= time.monotonic():
+            self._due = time.monotonic() + EVERY_S
+            self._places = _held_by(_nodes(), self._resources) // self._count
+        return self._places
+
+
+def _nodes() -> list[dict[str, float]]:
+    """The resources of each."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _held_by(nodes: Iterable[Mapping[str, float]], resources: Mapping[str, float]) -> int:
+    """How many times the resources fit, each time on one node."""
+    return sum(
+        min(int(node.get(name, 0) / each + 1e-9) for name, each in resources.items()) for node in nodes
+    )
 
 
 def may_grow() -> bool:

@@ -32,7 +32,7 @@ from phreg.distill.result import StudentReport, finished_report
 from phreg.distill.trainer import train_student
 from phreg.distill.workers import Workers
 from phreg.errors import ClusterError
-from phreg.execution.capacity import CapacityCheck
+from phreg.execution.capacity import CapacityCheck, Room
 from phreg.execution.cluster import connect
 from phreg.execution.failures import explained
 from phreg.execution.placement import free_place, keep_place
@@ -231,6 +231,13 @@ def _paths(job: StudentJob, output: Folder) -> RunPaths:
 def worker_resources(training: TrainingConfig) -> dict[str, float]:
     gpus = {"GPU": training.gpus} if training.gpus else {}
     return {"CPU": training.cpus_per_worker} | gpus
+
+
+def student_places(training: TrainingConfig) -> Callable[[], int]:
+    """How many students there is room for at once, now; connected to Ray."""
+    room = Room(worker_resources(training), training.workers)
+    most = training.parallel_students
+    return room.places if most == "auto" else lambda: min(room.places(), most)
 
 
 def _capacity(job: StudentJob) -> CapacityCheck:

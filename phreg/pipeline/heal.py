@@ -1,6 +1,8 @@
 """Damaged targets, noticed by whoever reads them: made anew, that shard alone, and the reading done again."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from phreg.cache import TargetStore
@@ -12,10 +14,13 @@ from phreg.pipeline.assess import on_cluster
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.targets import check_report
 from phreg.progress import under
+from phreg.stopping import check_stop
 from phreg.storage import Folder
 from phreg.types import Damage
 
 Result = TypeVar("Result")
+LOOK_S = 0.5
+_remaking = threading.Lock()
 
 
 def on_sound_targets(
@@ -47,12 +52,19 @@ def on_sound_targets(
 def remake(config: RunConfig, prepared: Prepared, damage: Damage) -> bool:
     """Make a shard's targets anew, unless they read well by now. False if it is not one of this run's.
 
+    Students side by side may find one shard damaged: the first has it made anew, the others wait.
     Raises what the targets stage does.
     """
     names = [name for name, digest in prepared.targets.items() if digest == damage.spec]
     urls = [url for url in (*prepared.train, *prepared.validation) if shard_name(url) == damage.shard]
     if not names or not urls:
         return False
+    with _one_at_a_time():
+        _remake(config, damage, names[0], urls)
+    return True
+
+
+def _remake(config: RunConfig, damage: Damage, targets: str, urls: list[str]) -> None:
     store = TargetStore.open(Folder(config.cache_url), damage.spec)
     if not on_cluster(config, _reads_well, store, damage.shard):
         store.discard_damaged(damage.shard, damage.attempt)
@@ -65,8 +77,17 @@ def remake(config: RunConfig, prepared: Prepared, damage: Damage) -> bool:
                 generation=config.generation,
                 address=config.ray_address,
             )
-        check_report(report, names[0], max_quarantined=1.0)  # the share is one of the whole run
-    return True
+        check_report(report, targets, max_quarantined=1.0)  # the share is one of the whole run
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    while not _remaking.acquire(timeout=LOOK_S):
+        check_stop()
+    try:
+        yield
+    finally:
+        _remaking.release()
 
 
 def _reads_well(store: TargetStore, shard: str) -> bool:

@@ -1,5 +1,8 @@
 """The distillation stage: one student from cached targets."""
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 from phreg.cache import CommitRecord, TargetStore
 from phreg.config.run import RunConfig, StudentConfig
 from phreg.data import shard_name
@@ -10,6 +13,8 @@ from phreg.errors import MissingTargetsError
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.rates import note_rate
 from phreg.storage import Folder
+
+Result = TypeVar("Result")
 
 
 def student_job(config: RunConfig, prepared: Prepared, student: StudentConfig) -> StudentJob:
@@ -43,6 +48,17 @@ def distil_student(
         seconds = report.seconds * training.workers
         note_rate(Folder(config.output), "students", spec, training.gpus, crops, seconds)
     return report
+
+
+def train_all(config: RunConfig, works: Sequence[Callable[[], Result]]) -> list[Result | Exception]:
+    """What each student's training came to, side by side where there is room for several of them."""
+    from phreg.execution.side_by_side import one_by_one, side_by_side
+    from phreg.execution.train import student_places
+
+    training = config.training
+    if training.parallel_students == 1 or len(works) == 1:
+        return one_by_one(works)
+    return side_by_side(works, student_places(training))
 
 
 def _reference(url: str, records: dict[str, CommitRecord], targets: str) -> ShardRef:

@@ -47,6 +47,16 @@ def test_an_actor_or_worker_uses_one_gpu_or_a_share_of_one(field: str) -> None:
             parse_config(minimal() | {section: {name: bad}})
 
 
+def test_parallel_students_are_a_number_or_auto() -> None:
+    assert parse_config(minimal()).training.parallel_students == "auto"
+    for good in ("auto", 1, 8):
+        config = parse_config(minimal() | {"training": {"parallel_students": good}})
+        assert config.training.parallel_students == good
+    for bad in (0, -1, "all", 1.5, True, None):
+        with pytest.raises(ConfigError, match=r"training\.parallel_students: expected `auto`.*at least 1"):
+            parse_config(minimal() | {"training": {"parallel_students": bad}})
+
+
 def test_folders_default_to_the_output() -> None:
     config = parse_config(minimal() | {"output": "s3://bucket/run/"})
     assert config.cache_url == "s3://bucket/run/cache"
