@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from phreg.demo.world.write import shard_bytes, write_label_folder
-from phreg.errors import ConfigError
 from phreg.storage import Folder
 
 SHARDS, VALIDATION_SHARDS, SCENES_PER_SHARD, LABELLED = 6, 1, 40, 60
@@ -49,11 +48,6 @@ teacher_rows:
 def make_demo(output: Path) -> tuple[Path, Path]:
     """Write scenes and configs below `output`, unless they are there; returns the run's and the table's."""
     world, run, table = output / "world", output / "demo.yaml", output / "table.yaml"
-    if (world / "teacher").exists():
-        raise ConfigError(
-            f"{output} holds the demo of an older phreg",
-            remedy="remove it, or give another folder with --output",
-        )
     folder = Folder(str(world))
     for shard in range(SHARDS + VALIDATION_SHARDS):
         name = f"scenes-{shard:06d}.tar"

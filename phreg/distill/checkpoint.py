@@ -7,7 +7,7 @@ and the loss curve up to it. The rest of the student follows from the job.
 import io
 import logging
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,14 +27,14 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Checkpoint:
     """The state after `step` steps. `curve` is JSON lines; `seconds` the time trained so far; `skipped` are
-    the skipped steps as plain data, which older checkpoints lack."""
+    the skipped steps as plain data."""
 
     step: int
     weights: dict[str, Tensor]
     optimizer: dict[str, Any]
     curve: str
     seconds: float
-    skipped: dict[str, Any] = field(default_factory=dict)
+    skipped: dict[str, Any]
 
 
 def write_checkpoint(folder: Folder, checkpoint: Checkpoint) -> None:

@@ -25,7 +25,7 @@ class StudentReport:
 
     `reused`: it was finished before. `resumed_from`: the step of the checkpoint it went on from, if any.
     `seconds`: time trained, all attempts together. `url`: the job's folder. `skipped_steps` are among
-    `steps`; records older than them have none.
+    `steps`.
     """
 
     name: str
@@ -45,8 +45,8 @@ class StudentReport:
 
     @staticmethod
     def from_plain(data: Mapping[str, Any], url: str) -> "StudentReport":
-        """From a record's JSON in the folder at `url`; older records have a URL of their own."""
-        skipped = SkippedSteps.from_plain(data.get("skipped_steps", {}))
+        """From a record's JSON in the folder at `url`."""
+        skipped = SkippedSteps.from_plain(data["skipped_steps"])
         return StudentReport(**dict(data) | {"skipped_steps": skipped, "url": url})
 
 
@@ -70,7 +70,7 @@ def finished_report(job: StudentJob, output: Folder) -> StudentReport | None:
     what is damaged is named in the log, and made anew from the last checkpoint."""
     folder = job.folder(output)
     try:
-        record = from_checksummed_json(folder.read(RESULT), older=True)
+        record = from_checksummed_json(folder.read(RESULT))
         report = StudentReport.from_plain(record["report"], folder.url)
         damaged = [path for path, digest in record["files"].items() if not _is_whole(folder, path, digest)]
     except ObjectNotFoundError:

@@ -18,7 +18,7 @@ DECISION_FILE = "decision.json"
 class Decision(BaseModel):
     """What the gate said about a version, and which alias was at stake. `decided_at` is UTC, ISO 8601.
 
-    `number` is that of the promotion that makes it true; refusals have none, nor have older decisions.
+    `number` is that of the promotion that makes it true; refusals have none.
     `provisional`: a refusal for want of measures on a labelled set; the next run judges again.
     """
 
@@ -75,7 +75,7 @@ def recorded(model: Folder, version: int) -> Decision | None:
     """The decision as it is stored. Raises `RegistryError` for a damaged one."""
     path = f"{version}/{DECISION_FILE}"
     try:
-        return Decision.model_validate(from_checksummed_json(model.read(path), older=True))
+        return Decision.model_validate(from_checksummed_json(model.read(path)))
     except ObjectNotFoundError:
         return None
     except ValueError as error:
@@ -87,11 +87,8 @@ def recorded(model: Folder, version: int) -> Decision | None:
 
 
 def _took_effect(model: Folder, version: int, decision: Decision) -> bool:
-    """Whether the version was given the alias by this decision; the alias may have moved on since.
-
-    Of older decisions only whether it ever was.
-    """
-    if decision.number is not None:
-        promotion = promotions.of_number(model, decision.alias, decision.number)
-        return promotion is not None and promotion.version == version
-    return any(item.alias == decision.alias and item.version == version for item in promotions.history(model))
+    """Whether the version was given the alias by this decision; the alias may have moved on since."""
+    if decision.number is None:
+        return False
+    promotion = promotions.of_number(model, decision.alias, decision.number)
+    return promotion is not None and promotion.version == version

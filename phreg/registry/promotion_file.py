@@ -59,7 +59,7 @@ def read_promotion(model: Folder, path: str) -> Promotion | None:
     """A stored promotion, None if there is none. Raises `RegistryError` for one that cannot be read, or that
     is not what its path says."""
     try:
-        promotion = Promotion.model_validate(from_checksummed_json(model.read(path), older=True))
+        promotion = Promotion.model_validate(from_checksummed_json(model.read(path)))
         if not _fits(promotion, path):
             raise ValueError(f"promotion {promotion.number} of {promotion.alias}")
         return promotion

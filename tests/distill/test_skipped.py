@@ -1,7 +1,6 @@
 """Steps without a finite loss: left out, counted, reported, and too many of them an error."""
 
 import dataclasses
-import io
 import json
 import logging
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from phreg.distill.checkpoint import read_checkpoint
 from phreg.distill.curve import curve_from_jsonl
 from phreg.distill.job import StudentJob
 from phreg.distill.progress import StudentProgress
@@ -17,10 +15,8 @@ from phreg.distill.result import StudentReport, finished_report
 from phreg.distill.skipped import NAMED, SkippedStep, SkippedSteps
 from phreg.distill.trainer import train_student
 from phreg.errors import TrainingError
-from phreg.fingerprint import digest_bytes
 from phreg.models import load_student
 from phreg.storage import Folder
-from phreg.storage.checksummed import from_checksummed_json
 from tests.distill.jobs import make_job
 
 HUGE = {0: (2,)}  # one of 18 crops, so one step in nine
@@ -105,34 +101,6 @@ def test_an_interrupted_run_counts_and_decides_alike(
     assert report.skipped_steps == undisturbed.skipped_steps
     for path in ("model/model.safetensors", "curve.jsonl"):
         assert job.folder(Folder(str(tmp_path))).read(path) == job.folder(output).read(path)
-
-
-def test_a_checkpoint_without_the_count_is_gone_on_from(
-    job: StudentJob, output: Folder, tmp_path: Path
-) -> None:
-    """As those were that older versions wrote."""
-    folder = job.folder(Folder(str(tmp_path)))
-    fields = dict(vars(read_checkpoint(job.folder(output), 27)))
-    assert fields.pop("skipped")["count"] == 3
-    buffer = io.BytesIO()
-    torch.save(fields, buffer)
-    header = b"phreg-checkpoint-1 " + digest_bytes(buffer.getvalue()).encode()
-    folder.write("checkpoints/step-000000027.ckpt", header + b"\n" + buffer.getvalue())
-    report = train_student(job, Folder(str(tmp_path)))
-    assert (report.resumed_from, report.skipped_steps.count) == (27, 0)
-
-
-def test_a_record_without_the_count_is_read(job: StudentJob, output: Folder, tmp_path: Path) -> None:
-    copy = Folder(str(tmp_path))
-    for item in job.folder(output).list("model"):
-        job.folder(copy).write(item.path, job.folder(output).read(item.path))
-    job.folder(copy).write("curve.jsonl", job.folder(output).read("curve.jsonl"))
-    record = from_checksummed_json(job.folder(output).read("result.json"))
-    assert record["report"].pop("skipped_steps")["count"] == 3
-    job.folder(copy).write("result.json", json.dumps(record).encode())
-    report = finished_report(job, copy)
-    assert report is not None
-    assert (report.reused, report.steps, report.skipped_steps) == (True, 27, SkippedSteps())
 
 
 def test_a_student_that_learnt_nothing_is_none(tmp_path: Path) -> None:
