@@ -26,8 +26,8 @@ assert clean.shape == (1, teacher.out_dim, *teacher.grid_size)
 """
 SMALL_DEMO = """
 from pathlib import Path
-from phreg.demo import make_demo, world
-world.SHARDS, world.SCENES_PER_SHARD, world.LABELLED = 2, 16, 8
+from phreg.demo import inputs, make_demo
+inputs.SHARDS, inputs.SCENES_PER_SHARD, inputs.LABELLED = 2, 16, 8
 config, _ = make_demo(Path("demo"))
 text = config.read_text()
 assert "epochs: 8" in text
