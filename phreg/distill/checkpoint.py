@@ -7,7 +7,7 @@ and the loss curve up to it. The rest of the student follows from the job.
 import io
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -34,7 +34,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     curve: str
     seconds: float
-    skipped: dict[str, Any]
+    skipped: dict[str, Any] = field(default_factory=dict)
 
 
 def write_checkpoint(folder: Folder, checkpoint: Checkpoint) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 from phreg.evaluate.set_counts import SetCounts, mean_iou, pixel_accuracy
 from phreg.seeding import Draws
@@ -29,7 +29,7 @@ class Difference:
     images: int
 
 
-Measure = Callable[[Int[np.ndarray, "draws K 3"]], Float[np.ndarray, " draws"]]
+Measure = Callable[[Num[np.ndarray, "draws K 3"]], Float[np.ndarray, " draws"]]
 
 
 def paired_difference(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 from phreg.evaluate.scores import ConfusionMatrix
 
@@ -43,14 +43,14 @@ class SetCounts:
         return SetCounts(tuple(keys), self.counts[[place[key] for key in keys]])
 
 
-def class_iou(sums: Int[np.ndarray, "... K 3"]) -> Float[np.ndarray, "... K"]:
+def class_iou(sums: Num[np.ndarray, "... K 3"]) -> Float[np.ndarray, "... K"]:
     """Intersection over union from counts summed over images; NaN for a class that occurs nowhere."""
     hit = sums[..., HIT].astype(np.float64)
     union = sums[..., LABELLED] + sums[..., PREDICTED] - hit
     return np.divide(hit, union, out=np.full(hit.shape, np.nan), where=union > 0)
 
 
-def mean_iou(sums: Int[np.ndarray, "... K 3"], chosen: np.ndarray) -> Float[np.ndarray, "..."]:
+def mean_iou(sums: Num[np.ndarray, "... K 3"], chosen: np.ndarray) -> Float[np.ndarray, "..."]:
     """Mean over the chosen classes that occur; NaN if none does."""
     iou = np.where(chosen, class_iou(sums), np.nan)
     occurring = np.isfinite(iou)
@@ -59,7 +59,7 @@ def mean_iou(sums: Int[np.ndarray, "... K 3"], chosen: np.ndarray) -> Float[np.n
     return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
 
 
-def pixel_accuracy(sums: Int[np.ndarray, "... K 3"]) -> Float[np.ndarray, "..."]:
+def pixel_accuracy(sums: Num[np.ndarray, "... K 3"]) -> Float[np.ndarray, "..."]:
     """Share of the counted pixels whose class is right; NaN if there was no pixel."""
     hit, total = (sums[..., which].sum(-1).astype(np.float64) for which in (HIT, LABELLED))
     return np.divide(hit, total, out=np.full(np.shape(hit), np.nan), where=total > 0)

@@ -52,7 +52,7 @@ def decide(model: Folder, version: int, alias: str, judge: Callable[[Promotion |
             promoted=verdict.promoted,
             reasons=verdict.reasons,
             decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            number=(number or None) if verdict.promoted else None,
+            number=number if verdict.promoted else None,
             provisional=verdict.provisional or None,
         )
         model.write(

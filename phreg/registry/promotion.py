@@ -105,7 +105,7 @@ def aliases(model: Folder) -> dict[str, Promotion]:
 
 def history(model: Folder) -> tuple[Promotion, ...]:
     """Every promotion of a model, oldest first. Damaged ones are left out, unless they are the last."""
-    last = {numbered_path(held.alias, held.number): held for held in aliases(model).values() if held.number}
+    last = {numbered_path(held.alias, held.number): held for held in aliases(model).values()}
     paths = {item.path for item in model.list("promotions") if item.path.endswith(".json")}
     earlier = (read_old_promotion(model, path) for path in sorted(paths - set(last)))
     found = [*(promotion for promotion in earlier if promotion is not None), *last.values()]

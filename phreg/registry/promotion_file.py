@@ -11,7 +11,6 @@ from phreg.storage import Folder
 from phreg.storage.checksummed import from_checksummed_json, to_checksummed_json
 
 _NUMBERED = re.compile(r"promotions/[^/]+/([1-9]\d{0,8})\.json")
-_OLDER = re.compile(r"promotions/[^/]+\.json")  # of before they were numbered
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +18,7 @@ logger = logging.getLogger(__name__)
 class Promotion(BaseModel):
     """One version given one alias. `promoted_at` is UTC, ISO 8601; `previous` held the alias before.
 
-    `number` is its place among the alias's promotions, from 1 (0: made before they were numbered).
+    `number` is its place among the alias's promotions, from 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,7 +28,7 @@ class Promotion(BaseModel):
     reason: str
     promoted_at: str
     previous: int | None = None
-    number: int = 0
+    number: int
 
     def to_bytes(self) -> bytes:
         return to_checksummed_json(self.model_dump(mode="json"))
@@ -60,7 +59,7 @@ def read_promotion(model: Folder, path: str) -> Promotion | None:
     is not what its path says."""
     try:
         promotion = Promotion.model_validate(from_checksummed_json(model.read(path)))
-        if not _fits(promotion, path):
+        if path not in (alias_path(promotion.alias), numbered_path(promotion.alias, promotion.number)):
             raise ValueError(f"promotion {promotion.number} of {promotion.alias}")
         return promotion
     except ObjectNotFoundError:
@@ -80,8 +79,3 @@ def read_old_promotion(model: Folder, path: str) -> Promotion | None:
         return read_promotion(model, path)
     logger.warning("%s is damaged, and left out of the history", hide_credentials(model.url_of(path)))
     return None
-
-
-def _fits(promotion: Promotion, path: str) -> bool:
-    places = alias_path(promotion.alias), numbered_path(promotion.alias, promotion.number)
-    return path in places or (not promotion.number and _OLDER.fullmatch(path) is not None)

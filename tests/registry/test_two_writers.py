@@ -9,7 +9,7 @@ import pytest
 from phreg.fingerprint import canonical_json
 from phreg.registry import Entry, Registry, Verdict
 from phreg.storage import Folder
-from tests.registry.examples import FILES, DiesAt, Power, judged, register
+from tests.registry.examples import FILES, DiesAt, Power, register
 
 WRITERS = 6
 
@@ -198,18 +198,3 @@ def test_a_promotion_holds_though_the_alias_was_not_written(local: Registry) -> 
     local.folder.remove("demo/aliases/champion.json")
     assert local.aliases("demo")["champion"].version == 2
     assert local.promote("demo", 1, "champion", "back").previous == 2
-
-
-def test_aliases_of_before_promotions_were_numbered_are_read(local: Registry) -> None:
-    entry = register(local)
-    old = {"alias": "champion", "version": 1, "reason": "old", "promoted_at": "2025-01-01T00:00:00+00:00"}
-    local.folder.write("demo/aliases/champion.json", canonical_json(old))
-    local.folder.write("demo/promotions/20250101T000000.000000Z-01234567.json", canonical_json(old))
-    local.folder.write(
-        "demo/1/decision.json",
-        canonical_json({"alias": "champion", "promoted": True, "reasons": ["old"], "decided_at": "2025"}),
-    )
-    assert local.entry("demo", "champion") == entry
-    assert local.decide(entry, "champion", judged(False, "new")).reasons == ("old",)
-    assert local.promote("demo", 1, "champion", "new").number == 1
-    assert [item.reason for item in local.history("demo")] == ["old", "new"]
