@@ -109,17 +109,25 @@ class TargetConfig(DenoisedSection):
 
 
 class StudentConfig(ConfigModel):
-    """One student: the teacher's network with registers, distilled from one kind of targets."""
+    """One student: the teacher's network, or another, with registers, distilled from one kind of targets."""
 
     name: Name = Field(description="of the student, in tables and in the registry; each its own")
     targets: Name = Field(description="which of the config's targets it learns from")
+    model: PathOrUrl | None = Field(
+        None,
+        description="another network than the teacher's, named as there: it learns the targets through a "
+        "linear map that is stored beside it; default: the teacher's",
+    )
+    checkpoint: PathOrUrl | None = Field(None, description="fsspec URL of weights for that model")
+    checkpoint_key: str | None = Field(None, description="which network of a checkpoint with several")
     registers: Annotated[PositiveInt | None, BeforeValidator(_or_none)] = Field(
         16, description="register tokens added; none: a student without any, for ablations"
     )
     unlock: tuple[str, ...] = Field(
         ("registers", "pos_embed", "patch_embed", "last_block"),
         min_length=1,
-        description="parameter groups that learn, or glob patterns of timm parameter names",
+        description="parameter groups that learn, or glob patterns of timm parameter names; default with a "
+        "`model`: all",
     )
     read_out: ReadOut | None = Field(None, description="default: `standard`; `value` for a CLIP teacher")
     learning_rate: PositiveFloat = Field(1e-4, description="AdamW, at the first step")
@@ -132,6 +140,26 @@ class StudentConfig(ConfigModel):
     batch_size: PositiveInt = Field(16, description="crops per step and worker")
     precision: Precision = Field("float32", description="of the forward pass; weights stay float32")
     seed: int = Field(0, description="of the registers' start values and the order of samples")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_of_another(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("model") is not None:
+            return {"unlock": ("*",)} | value
+        return value
+
+    @model_validator(mode="after")
+    def _whose_checkpoint(self) -> Self:
+        given = self.checkpoint if self.checkpoint is not None else self.checkpoint_key
+        if self.model is None and given is not None:
+            raise ValueError("a student's checkpoint is that of its `model`, which is not given")
+        return self
+
+    @property
+    def files(self) -> list[str]:
+        """Files and folders of weights that it names."""
+        places = (self.checkpoint, self.model and model_folder(self.model))
+        return [place for place in places if place is not None]
 
 
 class GenerationConfig(ConfigModel):

@@ -11,6 +11,7 @@ from phreg.storage.file_systems import absolute_url
 
 FORMAT_VERSION = 2  # raise it when the same job would give other weights
 _DIRECTORIES = ("local-dir", "open_clip-dir")
+_STARTS = {"model", "checkpoint", "checkpoint_key"}  # where a student's own network is: `start` is what it is
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class StudentJob:
     target_digest: str
     train: tuple[ShardRef, ...]
     validation: tuple[ShardRef, ...]
+    start: str = ""  # digest of the network that the student starts from, if that is not the teacher's
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -44,7 +46,7 @@ class StudentJob:
         """
         return {
             "format_version": FORMAT_VERSION,
-            "student": self.student.model_dump(mode="json", exclude={"name", "targets"}),
+            "student": self.student.model_dump(mode="json", exclude={"name", "targets", *_STARTS}),
             "teacher": self.teacher.model_dump(mode="json", exclude={"checkpoint", "checkpoint_key"})
             | {"model": self._directory[0] if self._directory is not None else self.teacher.model},
             "targets": self.target_digest,
@@ -52,7 +54,7 @@ class StudentJob:
             "validation": [[shard.name, shard.digest] for shard in self.validation],
             "workers": self.training.workers,
             "shuffle_shards": self.training.shuffle_shards,
-        }
+        } | ({"start": self.start} if self.start else {})
 
     @cached_property
     def digest(self) -> str:
@@ -60,15 +62,10 @@ class StudentJob:
 
     def with_absolute_paths(self) -> "StudentJob":
         """The same job for a process with another working directory."""
-        teacher = self.teacher.model_dump()
-        if self.teacher.checkpoint is not None:
-            teacher["checkpoint"] = absolute_url(self.teacher.checkpoint)
-        if self._directory is not None:
-            form, path = self._directory
-            teacher["model"] = f"{form}:{absolute_url(path)}"
         return replace(
             self,
-            teacher=TeacherConfig(**teacher),
+            teacher=TeacherConfig(**_absolute(self.teacher.model_dump())),
+            student=StudentConfig(**_absolute(self.student.model_dump())),
             cache_url=absolute_url(self.cache_url),
             train=tuple(replace(ref, url=absolute_url(ref.url)) for ref in self.train),
             validation=tuple(replace(ref, url=absolute_url(ref.url)) for ref in self.validation),
@@ -77,10 +74,23 @@ class StudentJob:
     @property
     def _directory(self) -> tuple[str, str] | None:
         """Form and path of a teacher that is a folder, and may be moved."""
-        form, _, path = self.teacher.model.partition(":")
-        return (form, path) if form in _DIRECTORIES else None
+        return _directory(self.teacher.model)
 
     def folder(self, output: Folder) -> Folder:
         """Where the job writes: `checkpoints/`, `curve-so-far.jsonl`, then `curve.jsonl`, `model/`, and last
         `result.json`."""
         return output / f"students/{self.digest}"
+
+
+def _directory(model: str | None) -> tuple[str, str] | None:
+    form, _, path = (model or "").partition(":")
+    return (form, path) if form in _DIRECTORIES else None
+
+
+def _absolute(section: dict[str, Any]) -> dict[str, Any]:
+    """A section with `model` and `checkpoint`, its places absolute."""
+    places = {} if section["checkpoint"] is None else {"checkpoint": absolute_url(section["checkpoint"])}
+    directory = _directory(section["model"])
+    if directory is not None:
+        places["model"] = f"{directory[0]}:{absolute_url(directory[1])}"
+    return section | places

@@ -29,7 +29,8 @@ def batch_loss(student: Student, batch: Batch, precision: str, device: torch.dev
     """Mean loss of a batch; the forward pass in `precision`, the loss in float32."""
     target = batch.targets(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        predicted: Float[Tensor, "B C h w"] = student(student.normalize(batch.crops.to(device)))
+        features: Float[Tensor, "B C h w"] = student(student.normalize(batch.crops.to(device)))
+        predicted = student.as_targets(features)
     return distillation_loss(target, predicted.flatten(2).transpose(1, 2))
 
 

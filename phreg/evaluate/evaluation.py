@@ -11,8 +11,9 @@ from phreg.config.run import EvaluationConfig
 from phreg.evaluate.class_tokens import kept_from_teacher
 from phreg.evaluate.evaluator import measurements
 from phreg.evaluate.held_out import held_out, held_out_shards
-from phreg.fingerprint import digest_json
+from phreg.fingerprint import digest_json, digest_weights
 from phreg.models import Backbone
+from phreg.models.connector import Connector
 from phreg.storage import Folder
 from phreg.storage.checksummed import read_checksummed_json, to_checksummed_json
 
@@ -52,14 +53,14 @@ def evaluate_model(
     """Measure a model on the first `config.images` images of the held-out shards at `urls`.
 
     `teacher` loads the network of the targets, to tell what a model has kept of its class token; without it,
-    and of networks that have none, that is left out.
+    of networks that have none, and of another network's student, that is left out.
 
     Reuses `<digest>.json` in `folder` where the same model was measured on the same benchmark, and
     writes it otherwise. The benchmark is told from the targets' commit records, so a reused evaluation
     reads no image; that a shard still is what its record says is checked when its images are read.
     """
     benchmark = benchmark_digest(store, urls, config, seed)
-    beside = teacher if backbone.has_class_token else None
+    beside = teacher if backbone.has_class_token and backbone.connector is None else None
     digest = evaluation_digest(backbone, benchmark, beside is not None)
     stored = None if folder is None else _stored(folder, digest)
     if stored is not None:
@@ -114,7 +115,11 @@ def model_identity(backbone: Backbone) -> dict[str, Any]:
         "read_out": backbone.read_out,
         "mean": backbone.mean.tolist(),
         "std": backbone.std.tolist(),
-    }
+    } | ({} if backbone.connector is None else {"connector": _connector_identity(backbone.connector)})
+
+
+def _connector_identity(connector: Connector) -> dict[str, Any]:
+    return {"weights": digest_weights(connector.state_dict()), "grid": list(connector.grid)}
 
 
 def _stored(folder: Folder, digest: str) -> Evaluation | None:

@@ -91,7 +91,9 @@ def measurements(
     with torch.inference_mode():
         for keys, images, targets in _batches(backbone, held_out, device):
             with _naming(keys):
-                parts.append(measurements_of(keys, look(backbone, images, offsets), targets))
+                seen = look(backbone, images, offsets)
+                seen = seen._replace(features=backbone.as_targets(seen.features))
+                parts.append(measurements_of(keys, seen, targets))
             done += len(keys)
             tell("measuring", done, len(held_out))
     return replace(join(parts), forward_passes=len(held_out) * (1 + len(offsets)))
@@ -161,7 +163,7 @@ def _grid(backbone: Backbone, held_out: HeldOut) -> tuple[int, int]:
 
 def _check_fit(backbone: Backbone, held_out: HeldOut) -> None:
     """The crops are of the model's size, and the targets of its features' shape."""
-    side = held_out.crops.shape[1]
+    side = backbone.side_for(held_out.crops.shape[1])
     if backbone.image_size != (side, side):
         raise ModelError(
             "The held-out crops are not of the model's size",
@@ -171,11 +173,11 @@ def _check_fit(backbone: Backbone, held_out: HeldOut) -> None:
         )
     if held_out.targets is None:
         return
-    height, width = backbone.grid_size
-    if held_out.targets.shape[1:] != (height * width, backbone.out_dim):
+    height, width, channels = backbone.target_shape
+    if held_out.targets.shape[1:] != (height * width, channels):
         raise ModelError(
             "The targets do not have the shape of the model's features",
-            expected=f"{height * width} patches of {backbone.out_dim} channels",
+            expected=f"{height * width} patches of {channels} channels",
             found=f"{held_out.targets.shape[1]} patches of {held_out.targets.shape[2]} channels",
             remedy="measure against targets of the same architecture (evaluation.targets)",
         )

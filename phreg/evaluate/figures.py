@@ -43,13 +43,16 @@ def draw_before_after(
     grid = figure.add_gridspec(2, 3)
     show_image(figure.add_subplot(grid[:, 0]), crop, "image")
     looks, block = (before, after), telling_block([before])
-    scale = norm_scale([_norms(seen, block) for seen in looks])
+    blocks = [min(block, len(seen.norms[0]) - 2) for seen in looks]  # another network may have fewer
+    scale = norm_scale([_norms(*pair) for pair in zip(looks, blocks, strict=True)])
     pictures = colours([seen.features[0] for seen in looks])
     on_the_right = []
-    for row, (name, picture, seen) in enumerate(zip(names, pictures, looks, strict=True)):
+    rows = zip(names, pictures, looks, blocks, strict=True)
+    for row, (name, picture, seen, block) in enumerate(rows):
         left, right = (figure.add_subplot(grid[row, column]) for column in (1, 2))
         show_colours(left, picture, "" if row else "features (PCA)")
-        shown = _show_stage(right, seen, block, scale, "" if row else f"norms after block {block + 1}")
+        new = row == 0 or block != blocks[0]
+        shown = _show_stage(right, seen, block, scale, f"norms after block {block + 1}" if new else "")
         label_row(left, name)
         on_the_right.append(right)
     add_colour_bar(figure, shown, on_the_right)

@@ -225,7 +225,7 @@ def _stop_at_mistakes() -> UserCallback:
 
 def _paths(job: StudentJob, output: Folder) -> RunPaths:
     shards = [shard.url for shard in (*job.train, *job.validation)]
-    return RunPaths.of([output.url, job.cache_url], [*shards, *job.teacher.files])
+    return RunPaths.of([output.url, job.cache_url], [*shards, *job.teacher.files, *job.student.files])
 
 
 def worker_resources(training: TrainingConfig) -> dict[str, float]:

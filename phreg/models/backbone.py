@@ -17,6 +17,7 @@ from phreg.device import device_here
 from phreg.errors import ModelError
 from phreg.fingerprint import digest_weights
 from phreg.models.architecture import base_architecture, vit_arguments
+from phreg.models.connector import Connector
 from phreg.models.families import family_of
 from phreg.models.position import check_resize, resample_grid
 from phreg.models.precision import keep_float32
@@ -37,11 +38,13 @@ class Backbone(nn.Module):
 
     Attributes: `vit` the timm model, `family` its adapter; `mean`, `std` [3] of the normalisation;
     `patch_size` in pixels; `image_size` (H, W) and `grid_size` (h, w) the network's own; `out_dim` C;
-    `read_out`; `pos_embed_resize` (see `position.py`).
+    `read_out`; `pos_embed_resize` (see `position.py`); `connector`, which a student of targets of another
+    network has.
     """
 
     mean: Tensor
     std: Tensor
+    connector: Connector | None
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class Backbone(nn.Module):
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, _channels(name, values), persistent=False)
         self._source_digest = source_digest
+        self.connector = None
 
     def on(self: Own, device: torch.device | str) -> Own:
         """Itself, moved to where it computes from now on; float32 is kept exact there.
@@ -115,10 +119,31 @@ class Backbone(nn.Module):
         tell("hashing the weights")
         return self._source_digest or digest_weights(self.vit.state_dict())
 
-    def normalize(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
-        """8-bit RGB crops as the network wants them."""
+    def normalize(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 y x"]:
+        """8-bit RGB crops as the network wants them. With a connector they may be of any size: they are then
+        made smaller to one that the patch divides."""
         images = crops.to(self.mean.device).permute(0, 3, 1, 2).float() / 255
-        return (images - self.mean[:, None, None]) / self.std[:, None, None]
+        images = (images - self.mean[:, None, None]) / self.std[:, None, None]
+        size = [self.side_for(side) for side in images.shape[-2:]]
+        return (
+            images
+            if size == list(images.shape[-2:])
+            else F.interpolate(images, size, mode="bicubic", antialias=True)
+        )
+
+    def side_for(self, side: int) -> int:
+        """Of a crop's side in pixels, how many the network sees."""
+        return side if self.connector is None else fitting_side(side, self.patch_size)
+
+    @property
+    def target_shape(self) -> tuple[int, int, int]:
+        """Grid (h, w) and channels of the targets that it can be held against."""
+        return (*self.grid_size, self.out_dim) if self.connector is None else self.connector.target_shape
+
+    def as_targets(self, features: Float[Tensor, "B C y x"]) -> Float[Tensor, "B T h w"]:
+        """Its features in the space and on the grid of targets: through the connector, where there is one."""
+        out: Tensor = features if self.connector is None else self.connector(features)
+        return out
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         tokens = self.embed(images)
@@ -208,6 +233,13 @@ def _channels(name: str, values: Sequence[float] | npt.NDArray[Any] | Tensor) ->
             found=str(tensor.tolist()),
         )
     return tensor
+
+
+def fitting_side(side: int, patch: int) -> int:
+    """The most pixels of a side that a patch divides. Raises `ModelError` for less than a patch."""
+    if side < patch:
+        check_divides((side, side), patch)
+    return side // patch * patch
 
 
 def square_patch(vit: Any) -> int:

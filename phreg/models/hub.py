@@ -9,22 +9,25 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from phreg.errors import CheckpointError, ModelError, StorageError
 from phreg.models.architecture import base_architecture, check_stock, vit_arguments
 from phreg.models.backbone import Backbone
 from phreg.models.checkpoint_parts import image_part
+from phreg.models.connector import Connector
 from phreg.models.families import undistilled
 from phreg.models.head import settle_head
 from phreg.models.hub_config import HubConfig, build_vit, outline_of, parse_hub_config
 from phreg.models.registered import read_as_registered
 from phreg.models.student import Student
-from phreg.models.weight_files import INDEX, read_first
+from phreg.models.weight_files import INDEX, check_values, parse_state_dict, read_first
 from phreg.models.weights import load_weights
 from phreg.storage import Folder
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+CONNECTOR_FILE = "connector.safetensors"
 _WEIGHTS = (
     *(WEIGHTS_FILE, f"{WEIGHTS_FILE}{INDEX}", "pytorch_model.bin", f"pytorch_model.bin{INDEX}"),
     *("pytorch_model.pth", "model.pth"),  # as stock timm goes on
@@ -35,13 +38,16 @@ DOWNLOADED = (CONFIG_FILE, WEIGHTS_FILE, f"{WEIGHTS_FILE}{INDEX}", "model-*.safe
 
 
 def hub_files(model: Backbone, extra: dict[str, Any] | None = None) -> dict[str, bytes]:
-    """The two files of a model, by name; `extra` is kept in the config under `phreg`.
+    """The files of a model, by name: two, and its connector's; `extra` is kept in the config under `phreg`.
 
     Raises `ModelError` if stock timm would build another network from them, or if a weight is NaN or Inf.
     """
     vit = model.vit
     architecture, arguments = base_architecture(vit), vit_arguments(vit)
     check_stock(vit, architecture, arguments)
+    own: dict[str, Any] = {"read_out": model.read_out, "pos_embed_resize": model.pos_embed_resize}
+    if model.connector is not None:
+        own["connector_grid"] = list(model.connector.grid)
     config = {
         "architecture": architecture,
         "num_classes": arguments["num_classes"],
@@ -60,14 +66,16 @@ def hub_files(model: Backbone, extra: dict[str, Any] | None = None) -> dict[str,
             "first_conv": "patch_embed.proj",
             "classifier": "head",
         },
-        "phreg": {"read_out": model.read_out, "pos_embed_resize": model.pos_embed_resize} | (extra or {}),
+        "phreg": own | (extra or {}),
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in vit.state_dict().items()}
+    files = {CONFIG_FILE: json.dumps(config, indent=2).encode(), WEIGHTS_FILE: _as_safetensors(vit)}
+    return files if model.connector is None else files | {CONNECTOR_FILE: _as_safetensors(model.connector)}
+
+
+def _as_safetensors(module: Module) -> bytes:
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     _check_finite(weights)
-    return {
-        CONFIG_FILE: json.dumps(config, indent=2).encode(),
-        WEIGHTS_FILE: safetensors.torch.save(weights, metadata={"format": "pt"}),
-    }
+    return safetensors.torch.save(weights, metadata={"format": "pt"})
 
 
 def _check_finite(weights: dict[str, Tensor]) -> None:
@@ -95,7 +103,26 @@ def load_student(uri: str) -> Student:
     if mean is None or std is None:
         raise ModelError(f"The student in {uri} has no normalisation", "mean and std in pretrained_cfg")
     resize = config.phreg.pos_embed_resize
-    return Student(vit, config.phreg.read_out, mean, std, pos_embed_resize=resize).eval()
+    student = Student(vit, config.phreg.read_out, mean, std, pos_embed_resize=resize)
+    if config.phreg.connector_grid is not None:
+        student.connector = _read_connector(Folder(uri), student.out_dim, config.phreg.connector_grid)
+    return student.eval()
+
+
+def _read_connector(folder: Folder, channels: int, grid: tuple[int, int]) -> Connector:
+    source = folder.url_of(CONNECTOR_FILE)
+    state = parse_state_dict(read_as_registered(folder, CONNECTOR_FILE), source)
+    weight, bias = (state.get(name, torch.empty(0)) for name in ("weight", "bias"))
+    if weight.ndim != 2 or weight.shape[1] != channels or bias.shape != weight.shape[:1]:
+        raise CheckpointError(
+            f"The connector at {source} does not fit its student",
+            expected=f"a weight of {channels} columns, and a bias",
+            found=f"{tuple(weight.shape)} and {tuple(bias.shape)}",
+        )
+    check_values(state, source)
+    connector = Connector(channels, len(weight), grid)
+    connector.load_state_dict({"weight": weight, "bias": bias})
+    return connector.requires_grad_(False)
 
 
 def read_hub_folder(uri: str, state: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any], HubConfig]:

@@ -24,6 +24,7 @@ _ARGUMENTS = frozenset(
     name for family in FAMILIES for name in inspect.signature(family.kind.__init__).parameters
 ) - {"self", "kwargs"}
 _Number = Annotated[int, Field(ge=0, le=1 << 16)]
+_Side = Annotated[int, Field(ge=1, le=1 << 12)]
 _Argument = bool | _Number | Annotated[float, Field(ge=-1e6, le=1e6)] | str | None | tuple[_Number, ...]
 
 
@@ -43,6 +44,7 @@ class _Pretrained(_Part):
 class _Own(_Part):
     read_out: str = "standard"
     pos_embed_resize: Resize = "paper"
+    connector_grid: tuple[_Side, _Side] | None = None
 
 
 class HubConfig(_Part):

@@ -41,6 +41,20 @@ def timm_snippet(model: Backbone, path: str) -> str:
     return "\n".join([*_imports(lines), *lines])
 
 
+def connector_snippet(model: Backbone, path: str) -> str:
+    """Lines that go on from `timm_snippet` to the teacher's space, on the student's own grid; empty without a
+    connector."""
+    if model.connector is None:
+        return ""
+    return "\n".join(
+        (
+            "from safetensors.torch import load_file",
+            f'connector = load_file("{path}/connector.safetensors")',
+            'as_teacher = features @ connector["weight"].T + connector["bias"]',
+        )
+    )
+
+
 def _imports(lines: list[str]) -> list[str]:
     code = "\n".join(lines)
     wanted = {

@@ -19,7 +19,12 @@ _MAY_BE_ABSENT = ("registers", "pos_embed")
 
 
 class Student(Backbone):
-    """A `Backbone` with registers. Everything is frozen until `unlock` says what learns."""
+    """A `Backbone` with registers. Everything is frozen until `unlock` says what learns.
+
+    `start`: digest of the network that it started from, if that is not its teacher's.
+    """
+
+    start = ""
 
     def unlock(self, names: Iterable[str] = PAPER_UNLOCKED) -> "Student":
         """Let these parameters learn, and no others.

@@ -99,10 +99,11 @@ def shifts_of(config: RunConfig, model: Backbone) -> Int[Tensor, "s 2"]:
 
 
 def look_at(model: Backbone, crop: UInt8[np.ndarray, "S S 3"], shifts: Int[Tensor, "s 2"]) -> Look:
-    """A model's look at one crop, on the CPU."""
+    """A model's look at one crop, on the CPU; its features in the space of the targets."""
     with torch.inference_mode():
         batch = torch.from_numpy(crop)[None].to(model.mean.device)
-        return look(model, model.normalize(batch), shifts).cpu()
+        seen = look(model, model.normalize(batch), shifts)
+        return seen._replace(features=model.as_targets(seen.features)).cpu()
 
 
 def _model(config: RunConfig, model_url: str | None) -> Backbone:

@@ -79,10 +79,13 @@ def _group(key: str, crop: UInt8[np.ndarray, "S S 3"], looks: list[Look]) -> Pic
     for name, picture in zip(NAMES, colours([seen.features[0] for seen in looks]), strict=True):
         alt = f"PCA map of the {name}'s features of {key}"
         panels.append(Panel(f"{name}: PCA", colour_png(picture), alt, pixelated=True))
-    blocks = _shown_blocks(len(looks[0].norms[0]) - 1)
-    ratios = [[relative(seen.norms[0, block]).numpy() for block in blocks] for seen in looks]
+    shown = [_shown_blocks(len(seen.norms[0]) - 1) for seen in looks]  # another network may have fewer
+    ratios = [
+        [relative(seen.norms[0, block]).numpy() for block in blocks]
+        for seen, blocks in zip(looks, shown, strict=True)
+    ]
     scale = norm_scale([one for maps in ratios for one in maps])
-    for name, seen, maps in zip(NAMES, looks, ratios, strict=True):
+    for name, seen, blocks, maps in zip(NAMES, looks, shown, ratios, strict=True):
         panels.append(_norm_panel(name, key, blocks, seen, [np.asarray(scale(one)) for one in maps]))
     label = "norm over median, log scale" if type(scale).__name__ == "LogNorm" else "norm over median"
     bar = ColourBar(label, f"{scale.vmin:.3g}", f"{scale.vmax:.3g}")

@@ -25,7 +25,7 @@ class Prepared:
     """Where a run's parts are. `targets` maps their names to spec digests (cache addresses).
 
     `columns`: labelled sets that are there; `absent`: names of those that are not. `read_outs`: of students,
-    by name.
+    by name; `starts`: of those that start from another network than the teacher's, its digest.
     """
 
     train: tuple[str, ...]
@@ -34,6 +34,7 @@ class Prepared:
     columns: tuple[Column, ...] = ()
     absent: tuple[str, ...] = ()
     read_outs: Mapping[str, str] = field(default_factory=dict)
+    starts: Mapping[str, str] = field(default_factory=dict)
 
     def shards_for(self, config: RunConfig, name: str) -> list[str]:
         """Shards whose targets of this kind are needed: held-out ones only, if no student learns from it."""
@@ -75,10 +76,13 @@ def prepare(config: RunConfig) -> Prepared:
     tell("looking into the first shards")
     _check_crops(config, train)
     teacher = load_teacher(config.teacher)
-    read_outs = {}
+    read_outs, starts = {}, {}
     for student in config.students:
         tell(f"checking the student {student.name}")
-        read_outs[student.name] = new_student(teacher, student).read_out  # as it would be trained
+        as_trained = new_student(teacher, student)
+        read_outs[student.name] = as_trained.read_out
+        if as_trained.start:
+            starts[student.name] = as_trained.start
     tell("checking the labelled sets")
     columns, absent = columns_present(config, teacher)
     specs = target_specs(config, teacher, keep=True)
@@ -86,7 +90,7 @@ def prepare(config: RunConfig) -> Prepared:
     for spec in specs.values():
         TargetStore.create(cache, spec)
     digests = {name: spec.digest for name, spec in specs.items()}
-    return Prepared(train, validation, digests, columns, absent, read_outs)
+    return Prepared(train, validation, digests, columns, absent, read_outs, starts)
 
 
 def _check_crops(config: RunConfig, train: Sequence[str]) -> None:

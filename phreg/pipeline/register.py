@@ -8,6 +8,8 @@ from phreg.distill.result import StudentReport
 from phreg.errors import ModelError
 from phreg.evaluate import Evaluation
 from phreg.models import load_student, timm_snippet
+from phreg.models.hub import CONNECTOR_FILE
+from phreg.models.snippet import connector_snippet
 from phreg.pipeline.assess import FIGURES, Assessment, assess_model
 from phreg.pipeline.gate_evidence import labelled_sides
 from phreg.pipeline.methods import Labelled
@@ -116,11 +118,12 @@ def _register(
 ) -> Entry:
     folder, metrics = Folder(report.url), assessment.evaluation.metrics
     origin = _lineage(config, prepared, student, report, assessment.evaluation.benchmark)
-    files = {name: folder.read(f"model/{name}") for name in MODEL_FILES}
+    trained = load_student(f"{report.url}/model")
+    names = MODEL_FILES if trained.connector is None else (*MODEL_FILES, CONNECTOR_FILE)
+    files = {name: folder.read(f"model/{name}") for name in names}
     files["curve.jsonl"] = folder.read("curve.jsonl")
     figures = [f"{FIGURES}/{name}" for name in assessment.figures]
     files |= {path: folder.read(path) for path in figures}
-    trained = load_student(f"{report.url}/model")
     card = model_card(
         model=config.name,
         student=student,
@@ -132,6 +135,7 @@ def _register(
         metrics=metrics,
         teacher_metrics=teacher.metrics,
         snippet=timm_snippet(trained, "."),
+        connector=connector_snippet(trained, "."),
         lineage=origin,
         figures=figures,
         pos_embed_resize=trained.pos_embed_resize,

@@ -30,6 +30,7 @@ def student_job(config: RunConfig, prepared: Prepared, student: StudentConfig) -
         target_digest=digest,
         train=tuple(_reference(url, records, student.targets) for url in prepared.train),
         validation=tuple(_reference(url, records, student.targets) for url in prepared.validation),
+        start=prepared.starts.get(student.name, ""),
     )
 
 

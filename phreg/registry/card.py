@@ -38,12 +38,14 @@ def model_card(
     metrics: Mapping[str, float],
     teacher_metrics: Mapping[str, float],
     snippet: str,
+    connector: str = "",
     lineage: Mapping[str, Any],
     figures: Sequence[str] = (),
     pos_embed_resize: str = "paper",
 ) -> str:
     """`README.md` of a registered student: Markdown with YAML front matter, as model hubs read it.
 
+    `connector` are lines that go on from `snippet`, for a student of another network than its teacher.
     `snippet` is Python that loads the folder with stock timm (`phreg.models.timm_snippet(student, ".")`);
     `images` is how many held-out images the metrics are of; `figures` are paths within the entry;
     `pos_embed_resize` is how positions came to the size that the student was trained with.
@@ -58,6 +60,9 @@ def model_card(
         "`[B, 3, H, W]`; the features are `[B, patches, channels]`, row by row. Run it in this folder, or "
         "put the folder's path in place of the `.`:",
         f"```python\n{snippet}\n```",
+        connector
+        and "These are the student's own features. The connector, a linear map that was trained with it, "
+        f"takes them to the teacher's where those are wanted:\n\n```python\n{connector}\n```",
         "## How it was made",
         _making(student, teacher, targets, steps, skipped_steps, pos_embed_resize),
         "## How good it is",
@@ -88,7 +93,8 @@ def _making(
     skipped_steps: int,
     pos_embed_resize: str,
 ) -> str:
-    rows = {
+    own = {} if student.model is None else {"started from": _code(student.model)}
+    rows = own | {
         "teacher": _code(teacher.model),
         "teacher's read-out": _code(teacher.read_out),
         "block": "the last" if teacher.block is None else str(teacher.block),

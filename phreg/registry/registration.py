@@ -16,7 +16,11 @@ from phreg.storage import Folder
 
 METRICS_FILE, LINEAGE_FILE, REPORT_FILE = "metrics.json", "lineage.json", "report.html"
 REQUIRED_FILES = ("config.json", "model.safetensors")
-CLAIMED_FILES = (*REQUIRED_FILES, "curve.jsonl")  # the student's own: what they are follows from the job
+CLAIMED_FILES = (
+    *REQUIRED_FILES,
+    "connector.safetensors",
+    "curve.jsonl",
+)  # the student's own: what they are follows from the job
 OWN_FILES = (RECORD_FILE, CLAIM_FILE, METRICS_FILE, LINEAGE_FILE, DECISION_FILE, REPORT_FILE)
 
 

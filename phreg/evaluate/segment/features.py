@@ -36,4 +36,6 @@ def _cosines(
         check_finite(features, "dense features")
     else:
         features = denoising.features(backbone, images)
+    if backbone.connector is not None:  # to where the names are
+        features = backbone.connector.channels(features)
     return torch.einsum("bchw,nc->bnhw", F.normalize(features, dim=1), embeddings)

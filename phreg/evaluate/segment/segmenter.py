@@ -146,10 +146,10 @@ def resized(images: UInt8[Tensor, "B H W 3"], size: Size) -> UInt8[Tensor, "B h 
 def _check_fits(
     backbone: Backbone, embeddings: Tensor, owner: Tensor, classes: int, nameless: int | None
 ) -> None:
-    if embeddings.shape[1] != backbone.out_dim:
+    if embeddings.shape[1] != backbone.target_shape[2]:
         raise ModelError(
             "Features and text embeddings are not of one CLIP",
-            expected=f"embeddings of width {backbone.out_dim}, as the features are",
+            expected=f"embeddings of width {backbone.target_shape[2]}, as the features are",
             found=str(embeddings.shape[1]),
             remedy="take the text tower that belongs to the backbone (or to its teacher)",
         )
