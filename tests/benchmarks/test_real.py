@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.real.command import main
+from benchmarks.real.picture import PROTOCOLS, ROWS, draw, gains
 from benchmarks.real.trunk import Trunk
 from benchmarks.real.weights import FOLDER, QUANTISED, clip_folder, is_there
 from phreg import denoise, load_backbone, sample_views
@@ -60,3 +62,13 @@ def test_a_directory_of_weights_is_taken_as_it_is(tmp_path: Path) -> None:
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "config.json").touch()
     assert clip_folder(tmp_path, tmp_path / "out") == tmp_path / FOLDER
+
+
+def test_the_picture_shows_what_was_measured() -> None:
+    found = gains()
+    shown = {place for place in found if (place[0], place[1]) in {row[:2] for row in ROWS}}
+    figure = draw()
+    dots = [line for axis in figure.axes for line in axis.lines if line.get_marker() == "o"]
+    drawn = sorted(float(np.ravel(dot.get_xdata())[0]) for dot in dots)
+    assert drawn == sorted(found[place][0] for place in shown if place[2] in PROTOCOLS)
+    assert len(drawn) == len(ROWS) * 3 - 2  # ten passes over CamVid were not measured
