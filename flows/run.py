@@ -5,7 +5,7 @@ made is found in cache and output folder.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 
 from prefect import flow, get_run_logger
@@ -13,15 +13,14 @@ from prefect import flow, get_run_logger
 from flows import artifacts, run_names, tasks
 from flows.cancelling import ends_when_cancelled
 from flows.direct import ask_loopback_directly
-from flows.progress import reporting
 from flows.run_names import tag_run
 from flows.short_errors import shorten_errors
 from flows.worker import cancellable, outlive_worker
 from phreg.config.run import RunConfig, StudentConfig, load_config
 from phreg.distill.result import StudentReport
 from phreg.errors import GenerationError, PhregError, TrainingError
-from phreg.execution.cluster import connect
-from phreg.execution.targets import TargetsReport
+from phreg.execution.connection import connected_when_needed
+from phreg.generate import TargetsReport
 from phreg.pipeline.device import on_its_device
 from phreg.pipeline.methods import Labelled, Method, baselines, read_as_students, student_method
 from phreg.pipeline.paths import check_nodes
@@ -101,17 +100,19 @@ def on_device(config: RunConfig) -> RunConfig:
 
 @contextmanager
 def at_work(config: RunConfig, prepared: Prepared) -> Iterator[None]:
-    """Connected to Ray for as long as the work takes, whatever becomes of the worker, unless it cancels.
+    """For as long as the work takes, whatever becomes of the worker, unless it cancels.
 
-    Raises `ConfigError` before that if the cluster's nodes do not see the run's files."""
+    Connected to Ray as soon as there is something to do. Raises `ConfigError` if there is no such cluster, or
+    its nodes do not see the run's files."""
     outlive_worker()
-    with ExitStack() as around:
-        with reporting():
-            around.enter_context(cancellable())
-            around.enter_context(connect(config.ray_address))
-            check_nodes(config, prepared)
-        around.enter_context(under_way())
-        yield
+    with cancellable(), connected_when_needed(partial(check_nodes, config, prepared)) as connection:
+        try:
+            yield
+        except PhregError as error:
+            error.under_way = error is not connection.error
+            raise
+        if connection.error is not None:  # it is in the failures of what would have needed it
+            raise connection.error
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from phreg.config.run import RunConfig, StudentConfig
 from phreg.distill.result import StudentReport
 from phreg.errors import CacheError, DownloadError, is_permanent_error
 from phreg.evaluate import Evaluation
-from phreg.execution.targets import TargetsReport
+from phreg.generate import TargetsReport
 from phreg.pipeline import assess, methods, page, prepare, register, students, targets
 from phreg.pipeline.heal import on_sound_targets
 from phreg.pipeline.prepare import Prepared

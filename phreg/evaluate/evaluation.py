@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -11,9 +10,9 @@ from phreg.config.run import EvaluationConfig
 from phreg.evaluate.class_tokens import kept_from_teacher
 from phreg.evaluate.evaluator import measurements
 from phreg.evaluate.held_out import held_out, held_out_shards
-from phreg.fingerprint import digest_json, digest_weights
+from phreg.evaluate.identity import ModelIdentity
+from phreg.fingerprint import digest_json
 from phreg.models import Backbone
-from phreg.models.connector import Connector
 from phreg.storage import Folder
 from phreg.storage.checksummed import read_checksummed_json, to_checksummed_json
 
@@ -60,11 +59,11 @@ def evaluate_model(
     reads no image; that a shard still is what its record says is checked when its images are read.
     """
     benchmark = benchmark_digest(store, urls, config, seed)
-    beside = teacher if backbone.has_class_token and backbone.connector is None else None
-    digest = evaluation_digest(backbone, benchmark, beside is not None)
-    stored = None if folder is None else _stored(folder, digest)
+    identity = ModelIdentity.of(backbone)
+    stored = None if folder is None else stored_evaluation(folder, identity, benchmark, teacher is not None)
     if stored is not None:
-        return stored.model_copy(update={"reused": True, "forward_passes": 0, "seconds": 0.0})
+        return stored
+    beside = teacher if identity.keeps_class_token else None
     started = time.monotonic()
     crops = held_out(store, urls, config.images)
     found = measurements(backbone, crops, config.shifts, config.max_shift, seed, device)
@@ -76,12 +75,12 @@ def evaluate_model(
         metrics=found.metrics | kept,
         images=len(crops),
         benchmark=benchmark,
-        digest=digest,
+        digest=evaluation_digest(identity, benchmark, teacher is not None),
         seconds=time.monotonic() - started,
         forward_passes=passes,
     )
     if folder is not None:
-        folder.write(f"{digest}.json", to_checksummed_json(evaluation.model_dump(mode="json")))
+        folder.write(f"{evaluation.digest}.json", to_checksummed_json(evaluation.model_dump(mode="json")))
     return evaluation
 
 
@@ -100,30 +99,19 @@ def benchmark_digest(store: TargetStore, urls: Sequence[str], config: Evaluation
     )
 
 
-def evaluation_digest(backbone: Backbone, benchmark: str, beside_teacher: bool) -> str:
-    """Identity of an evaluation: the benchmark, and everything that the model's features depend on."""
-    model = model_identity(backbone)
-    return digest_json({"benchmark": benchmark, "model": model, "beside_teacher": beside_teacher})
+def evaluation_digest(identity: ModelIdentity, benchmark: str, beside_teacher: bool) -> str:
+    """Identity of an evaluation: the benchmark, and everything that the model's features depend on.
+
+    `beside_teacher`: the teacher is there to be compared with, if the model has kept its class token."""
+    beside = beside_teacher and identity.keeps_class_token
+    return digest_json({"benchmark": benchmark, "model": identity.fields, "beside_teacher": beside})
 
 
-def model_identity(backbone: Backbone) -> dict[str, Any]:
-    """Everything that a model's features depend on, as plain data."""
-    return {
-        "architecture": backbone.architecture,
-        "weights": backbone.weights_digest(),
-        "image_size": list(backbone.image_size),
-        "read_out": backbone.read_out,
-        "mean": backbone.mean.tolist(),
-        "std": backbone.std.tolist(),
-    } | ({} if backbone.connector is None else {"connector": _connector_identity(backbone.connector)})
-
-
-def _connector_identity(connector: Connector) -> dict[str, Any]:
-    return {"weights": digest_weights(connector.state_dict()), "grid": list(connector.grid)}
-
-
-def _stored(folder: Folder, digest: str) -> Evaluation | None:
-    """The evaluation stored under a digest. One that cannot be read is measured again, and replaced."""
+def stored_evaluation(
+    folder: Folder, identity: ModelIdentity, benchmark: str, beside_teacher: bool
+) -> Evaluation | None:
+    """What was measured of a model on a benchmark; what cannot be read is measured again, and replaced."""
+    digest = evaluation_digest(identity, benchmark, beside_teacher)
     fields = read_checksummed_json(folder, f"{digest}.json")
     if fields is None:
         return None
@@ -131,4 +119,6 @@ def _stored(folder: Folder, digest: str) -> Evaluation | None:
         evaluation = Evaluation.model_validate(fields)
     except ValidationError:
         return None
-    return evaluation if evaluation.digest == digest else None
+    if evaluation.digest != digest:
+        return None
+    return evaluation.model_copy(update={"reused": True, "forward_passes": 0, "seconds": 0.0})

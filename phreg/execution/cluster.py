@@ -18,7 +18,7 @@ from ray.exceptions import AuthenticationError
 
 from phreg.device import Gpus, gpus_here
 from phreg.errors import ClusterError, ConfigError
-from phreg.execution import probe
+from phreg.execution import connection, probe
 from phreg.execution.authentication import refused, token_for
 from phreg.execution.ray_folder import ray_folder
 from phreg.progress import tell
@@ -38,12 +38,23 @@ def connect(address: str | None = None) -> Iterator[None]:
     """Ray for a `with` block: the cluster at `address`, else at `RAY_ADDRESS`, else a local one.
 
     A process that is connected already stays so, before and after; `address` is then not looked at. What
-    is started here ends with the block. The cluster's nodes need phreg installed; environment variables
-    (credentials) are passed on to a local Ray only. Raises `ConfigError` if there is no such cluster, and
-    `ClusterError` if a local Ray does not start. A handler of SIGTERM that raises must raise
-    `KeyboardInterrupt` inside: Ray's compiled code turns others into a SystemError, and only once what it
-    waited for is done.
+    is started here ends with the block, inside `connected_when_needed` with that one. The cluster's nodes
+    need phreg installed; environment variables (credentials) are passed on to a local Ray only. Raises
+    `ConfigError` if there is no such cluster, and `ClusterError` if a local Ray does not start. A handler of
+    SIGTERM that raises must raise `KeyboardInterrupt` inside: Ray's compiled code turns others into a
+    SystemError, and only once what it waited for is done.
     """
+    kept = connection.kept()
+    if kept is None:
+        with _connected(address):
+            yield
+    else:
+        kept.open(lambda: _connected(address))
+        yield
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return

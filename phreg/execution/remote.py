@@ -8,6 +8,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from phreg.errors import PhregError
 from phreg.execution.capacity import CapacityCheck
+from phreg.execution.cluster import connect
 from phreg.execution.pool import original
 from phreg.execution.progress_actor import ProgressChannel, ProgressSender, channel_if_heard
 from phreg.execution.visibility import NOTHING, Claim, RunPaths, claimed, naming_the_node
@@ -27,15 +28,28 @@ def run_remote(
     num_gpus: float = 0,
     start_timeout_s: float = 300,
     paths: RunPaths = NOTHING,
+    address: str | None = None,
 ) -> Result:
     """`function(*args)` on a node that has room for it. Raises what the function raised.
 
-    Torch gets as many threads as the task has CPUs. Results travel through Ray's object store: keep them
-    small; what the function tells of its progress is heard here. The node must see the local `paths`.
-    Whatever interrupts the caller cancels the task. Raises `ConfigError` if no node is large enough (a
-    cluster that may grow is given `start_timeout_s`), `ClusterError` if the cluster is lost, and `PhregError`
-    if workers keep dying or a GPU has too little memory.
+    `address` as for `connect`. Torch gets as many threads as the task has CPUs. Results travel through Ray's
+    object store: keep them small; what the function tells of its progress is heard here. The node must see
+    the local `paths`. Whatever interrupts the caller cancels the task. Raises `ConfigError` if no node is
+    large enough (a cluster that may grow is given `start_timeout_s`), `ClusterError` if the cluster is lost,
+    and `PhregError` if workers keep dying or a GPU has too little memory.
     """
+    with connect(address):
+        return _run_connected(function, args, num_cpus, num_gpus, start_timeout_s, paths)
+
+
+def _run_connected(
+    function: Callable[..., Result],
+    args: tuple[Any, ...],
+    num_cpus: float,
+    num_gpus: float,
+    start_timeout_s: float,
+    paths: RunPaths,
+) -> Result:
     watch = ClusterWatch()
     watch.wait()
     capacity = CapacityCheck(

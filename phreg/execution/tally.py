@@ -1,7 +1,7 @@
 """How far the making of targets is: what actors say while they work, and the reports of what they made."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from phreg.data import shard_name
@@ -49,7 +49,7 @@ OnProgress = Callable[[TargetsProgress], None]
 class Tally:
     """Collects reports, and tells how far the run is: of all images, also those within a shard.
 
-    `committed`: names of shards that are there already.
+    `committed`: names of shards that are there already. `reused`: reports of those of them that need no look.
     """
 
     def __init__(
@@ -58,8 +58,9 @@ class Tally:
         committed: set[str],
         tell: OnProgress,
         clock: Callable[[], float] = time.monotonic,
+        reused: Mapping[str, ShardReport] | None = None,
     ) -> None:
-        self.reports: dict[str, ShardReport] = {}
+        self.reports: dict[str, ShardReport] = dict(reused or {})
         self._tell, self._clock = tell, clock
         self._total, self._failed = len(urls), set[str]()
         self._to_make = sum(shard_name(url) not in committed for url in urls)

@@ -1,8 +1,7 @@
 """Target generation on a cluster: a pool of actors, each with the teacher, a shard at a time."""
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -25,46 +24,10 @@ from phreg.execution.cluster import connect
 from phreg.execution.pool import OnError, PoolSettings, run_pool
 from phreg.execution.tally import OnProgress, Tally, TargetsProgress
 from phreg.execution.visibility import Answer, Claim, RunPaths, claimed, naming_the_node
-from phreg.generate import GeneratorProgress, ShardReport, TargetGenerator
+from phreg.generate import GeneratorProgress, ShardReport, TargetGenerator, TargetsReport
 from phreg.models import load_teacher
 from phreg.progress import pass_on
 from phreg.storage import Folder
-
-
-@dataclass(frozen=True)
-class TargetsReport:
-    """What came of one kind of targets. `failed` are (shard, reason). `seconds`: from the first image to the
-    last commit, 0 where all was reused."""
-
-    digest: str
-    shards: tuple[ShardReport, ...]
-    failed: tuple[tuple[str, str], ...]
-    seconds: float
-
-    @property
-    def reused(self) -> int:
-        return sum(shard.reused for shard in self.shards)
-
-    @property
-    def made(self) -> int:
-        return len(self.shards) - self.reused
-
-    @property
-    def images(self) -> int:
-        return sum(shard.images for shard in self.shards)
-
-    @property
-    def forward_passes(self) -> int:
-        return sum(shard.forward_passes for shard in self.shards)
-
-    @property
-    def bytes(self) -> int:
-        return sum(shard.bytes for shard in self.shards)
-
-    @property
-    def quarantined(self) -> tuple[tuple[str, str, str], ...]:
-        """(shard, key, reason) of all samples left out."""
-        return tuple((shard.shard, *sample) for shard in self.shards for sample in shard.quarantined)
 
 
 class TargetActor:
@@ -103,22 +66,25 @@ def generate_targets(
     generation: GenerationConfig,
     address: str | None = None,
     on_progress: OnProgress | None = None,
+    reused: Mapping[str, ShardReport] | None = None,
 ) -> TargetsReport:
     """Make the targets of all shards in the store `digest` of a cache; what is committed is reused.
 
-    `address` as for `connect`. Shards that fail are in the report, after all others were done. Raises what
+    `address` as for `connect`. `reused`: reports by URL of shards that were found to be there.
+    Shards that fail are in the report, after all others were done. Raises what
     would fail every shard: a teacher that cannot be loaded or is not the spec's, a store that is not there
     (`MissingTargetsError`), and `GenerationError` if the cluster gives too few actors. Without `on_progress`,
     who listens hears of it.
     """
     store = TargetStore.open(Folder(cache_url), digest)
-    tally = Tally(urls, set(store.shards()), on_progress or _tell)
+    tally = Tally(urls, set(store.shards()), on_progress or _tell, reused=reused or {})
+    missing = [url for url in urls if url not in tally.reports]
     paths = RunPaths.of([cache_url], [*urls, *teacher.files])
     with connect(address):
-        _capacity(generation, len(urls)).check()  # what a Ray of our own lacks will not come
+        _capacity(generation, len(missing)).check()  # what a Ray of our own lacks will not come
         with claimed(paths, [actor_resources(generation)]) as claim:
             failures = run_pool(
-                _in_own_order(urls),
+                _in_own_order(missing),
                 _actor_maker(teacher, store, generation),
                 _settings(generation),
                 judge=judge,

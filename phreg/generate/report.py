@@ -1,4 +1,4 @@
-"""What making a shard's targets came to."""
+"""What making targets came to: those of a shard, and all of one kind."""
 
 from dataclasses import dataclass
 
@@ -25,6 +25,42 @@ class ShardReport:
     bytes: int
     seconds: float
     damage: str = ""
+
+
+@dataclass(frozen=True)
+class TargetsReport:
+    """What came of one kind of targets. `failed` are (shard, reason). `seconds`: from the first image to the
+    last commit, 0 where all was reused."""
+
+    digest: str
+    shards: tuple[ShardReport, ...]
+    failed: tuple[tuple[str, str], ...]
+    seconds: float
+
+    @property
+    def reused(self) -> int:
+        return sum(shard.reused for shard in self.shards)
+
+    @property
+    def made(self) -> int:
+        return len(self.shards) - self.reused
+
+    @property
+    def images(self) -> int:
+        return sum(shard.images for shard in self.shards)
+
+    @property
+    def forward_passes(self) -> int:
+        return sum(shard.forward_passes for shard in self.shards)
+
+    @property
+    def bytes(self) -> int:
+        return sum(shard.bytes for shard in self.shards)
+
+    @property
+    def quarantined(self) -> tuple[tuple[str, str, str], ...]:
+        """(shard, key, reason) of all samples left out."""
+        return tuple((shard.shard, *sample) for shard in self.shards for sample in shard.quarantined)
 
 
 def shard_report(

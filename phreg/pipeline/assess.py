@@ -18,14 +18,18 @@ from phreg.distill.result import StudentReport
 from phreg.evaluate import (
     Evaluation,
     Look,
+    ModelIdentity,
+    benchmark_digest,
     draw_before_after,
     draw_curve,
     draw_shifts,
     evaluate_model,
     held_out,
     look,
+    stored_evaluation,
 )
 from phreg.models import Backbone, load_student, load_teacher
+from phreg.pipeline.known import known_identity, note_loaded
 from phreg.pipeline.prepare import Prepared
 from phreg.progress import tell
 from phreg.storage import Folder
@@ -43,12 +47,25 @@ class Assessment:
 
 
 def assess_teacher(config: RunConfig, prepared: Prepared) -> Evaluation:
-    return on_cluster(config, _evaluate, config, prepared, None)
+    return _assess(config, prepared, None)
 
 
 def assess_model(config: RunConfig, prepared: Prepared, model_url: str) -> Evaluation:
     """Of a model in timm's hub layout, for instance the champion, on this run's held-out crops."""
-    return on_cluster(config, _evaluate, config, prepared, model_url)
+    return _assess(config, prepared, model_url)
+
+
+def _assess(config: RunConfig, prepared: Prepared, model_url: str | None) -> Evaluation:
+    identity = known_identity(config, prepared, model_url)
+    stored = None if identity is None else evaluation_of(config, prepared, identity)
+    return stored or on_cluster(config, _evaluate, config, prepared, model_url)
+
+
+def evaluation_of(config: RunConfig, prepared: Prepared, identity: ModelIdentity) -> Evaluation | None:
+    """What is stored of a model on this run's held-out crops: no model is loaded, no image read."""
+    store, urls = reference_store(config, prepared), list(prepared.validation)
+    benchmark = benchmark_digest(store, urls, config.evaluation, config.seed)
+    return stored_evaluation(evaluations(config), identity, benchmark, beside_teacher=True)
 
 
 def assess_student(config: RunConfig, prepared: Prepared, report: StudentReport) -> Assessment:
@@ -79,6 +96,7 @@ def on_cluster(config: RunConfig, function, *arguments):  # type: ignore[no-unty
         num_gpus=generation.gpus,
         start_timeout_s=generation.start_timeout_s,
         paths=run_paths(config),
+        address=config.ray_address,
     )
 
 
@@ -106,12 +124,14 @@ def look_at(model: Backbone, crop: UInt8[np.ndarray, "S S 3"], shifts: Int[Tenso
         return seen._replace(features=model.as_targets(seen.features)).cpu()
 
 
-def _model(config: RunConfig, model_url: str | None) -> Backbone:
-    return load_teacher(config.teacher) if model_url is None else load_student(model_url)
-
-
 def _evaluate(config: RunConfig, prepared: Prepared, model_url: str | None) -> Evaluation:
-    model = _model(config, model_url)
+    model = load_teacher(config.teacher) if model_url is None else load_student(model_url)
+    note_loaded(config, model_url, model)
+    return evaluated(config, prepared, model)
+
+
+def evaluated(config: RunConfig, prepared: Prepared, model: Backbone) -> Evaluation:
+    """A model's measures on this run's held-out crops, stored or measured here."""
     return evaluate_model(
         model,
         reference_store(config, prepared),
@@ -119,9 +139,13 @@ def _evaluate(config: RunConfig, prepared: Prepared, model_url: str | None) -> E
         config.evaluation,
         seed=config.seed,
         device=device_of(config),
-        folder=Folder(config.output) / "evaluations",
-        teacher=lambda: model if model_url is None else load_teacher(config.teacher),
+        folder=evaluations(config),
+        teacher=lambda: load_teacher(config.teacher),
     )
+
+
+def evaluations(config: RunConfig) -> Folder:
+    return Folder(config.output) / "evaluations"
 
 
 def _draw(config: RunConfig, prepared: Prepared, report: StudentReport) -> int:

@@ -17,7 +17,7 @@ from phreg.config.denoisers import DenoiserConfig, parse_denoiser
 from phreg.config.run import RunConfig
 from phreg.data import cut_middle, decode_image, expand_urls, read_shard
 from phreg.errors import ConfigError, SampleError, ShardError
-from phreg.evaluate.evaluation import model_identity
+from phreg.evaluate import ModelIdentity
 from phreg.fingerprint import digest_bytes, digest_json
 from phreg.method.denoising import calibrate, denoiser_of
 from phreg.models import Backbone
@@ -90,7 +90,7 @@ def _digest(teacher: Backbone, denoiser: DenoiserConfig, pixels: Any) -> str:
     return digest_json(
         {
             "format_version": FORMAT_VERSION,
-            "model": model_identity(teacher),
+            "model": ModelIdentity.of(teacher).fields,
             "pos_embed_resize": teacher.pos_embed_resize,
             "denoiser": denoiser.model_dump(mode="json"),
             "shape": list(pixels.shape),

@@ -1,6 +1,7 @@
 """The labelled columns that are there, checked against the teacher before anything starts."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from phreg.config.labels import Column, SetColumn
 from phreg.config.run import RunConfig
@@ -14,8 +15,17 @@ from phreg.models.text import TextTower
 from phreg.pipeline.columns import embed_classes, labelled_sets, load_names
 
 
-def columns_present(config: RunConfig, teacher: Backbone) -> tuple[tuple[Column, ...], tuple[str, ...]]:
-    """A run's columns whose sets are there, checked; and the names of those that are not.
+class Columns(NamedTuple):
+    """A run's columns whose sets are there; the names of those that are not; and by name the digests of what
+    names the classes of those that are segmented."""
+
+    present: tuple[Column, ...]
+    absent: tuple[str, ...]
+    texts: dict[str, str]
+
+
+def columns_present(config: RunConfig, teacher: Backbone) -> Columns:
+    """A run's columns, checked.
 
     Raises `ConfigError`, `ModelError` or `DataError` for a set that is there but not in its layout or not
     labelled as its column needs, for sizes that do not fit the teacher's patches, and for a text tower of
@@ -23,17 +33,18 @@ def columns_present(config: RunConfig, teacher: Backbone) -> tuple[tuple[Column,
     """
     columns: list[Column] = [*config.labels.sets, *config.labels.probes]
     present = tuple(column for column in columns if is_present(column))
-    sources = _Sources(config)
+    sources, texts = _Sources(config), dict[str, str]()
     for column in present:
         sets = [open_set(item) for item in labelled_sets(column)]
         try:
             _check_column(column, sets, teacher)
             if isinstance(column, SetColumn):
                 _check_names(column, sets[0], teacher, sources.of(column))
+                texts[column.name] = sources.of(column).digest
         except (ConfigError, DataError, ModelError) as error:
             problem = f"{column.name} cannot be measured: {error.problem}"
             raise type(error)(problem, error.expected, error.found, error.remedy) from None
-    return present, tuple(column.name for column in columns if column not in present)
+    return Columns(present, tuple(column.name for column in columns if column not in present), texts)
 
 
 def is_present(column: Column) -> bool:

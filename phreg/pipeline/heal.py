@@ -9,10 +9,9 @@ from phreg.cache import TargetStore
 from phreg.config.run import RunConfig
 from phreg.data import shard_name
 from phreg.errors import CacheError, CorruptTargetsError, MissingTargetsError
-from phreg.execution.targets import generate_targets
 from phreg.pipeline.assess import on_cluster
 from phreg.pipeline.prepare import Prepared
-from phreg.pipeline.targets import check_report
+from phreg.pipeline.targets import check_report, generated
 from phreg.progress import under
 from phreg.stopping import check_stop
 from phreg.storage import Folder
@@ -69,14 +68,7 @@ def _remake(config: RunConfig, damage: Damage, targets: str, urls: list[str]) ->
     if not on_cluster(config, _reads_well, store, damage.shard):
         store.discard_damaged(damage.shard, damage.attempt)
         with under(f"making the targets of {damage.shard} anew"):
-            report = generate_targets(
-                teacher=config.teacher,
-                cache_url=config.cache_url,
-                digest=damage.spec,
-                urls=urls,
-                generation=config.generation,
-                address=config.ray_address,
-            )
+            report = generated(config, damage.spec, urls)
         check_report(report, targets, max_quarantined=1.0)  # the share is one of the whole run
 
 

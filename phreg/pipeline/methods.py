@@ -3,36 +3,35 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
-from phreg.config.labels import Column, LabelledSetConfig, ProbeColumn, SetColumn
+from phreg.cache import TargetStore
+from phreg.config.labels import Column, ProbeColumn, SetColumn
 from phreg.config.run import TEACHER, RunConfig
 from phreg.config.table import TeacherRow
 from phreg.distill.result import StudentReport
-from phreg.errors import DataError, PhregError, is_permanent_error
-from phreg.evaluate import evaluate_model
-from phreg.evaluate.datasets import LabelledSet, open_set
-from phreg.evaluate.evaluation import model_identity
-from phreg.fingerprint import digest_bytes, digest_json
+from phreg.errors import PhregError, is_permanent_error
+from phreg.evaluate import Evaluation, ModelIdentity
+from phreg.fingerprint import digest_json
 from phreg.method.denoising import Denoising
 from phreg.models import Backbone, load_student, load_teacher
-from phreg.pipeline.assess import device_of, on_cluster, reference_store
+from phreg.pipeline.assess import device_of, evaluated, evaluation_of, on_cluster
 from phreg.pipeline.calibrate import calibrated
 from phreg.pipeline.columns import (
     Bench,
     Scores,
     in_order,
+    kept_in,
     labelled_sets,
     measure_column,
     store_found,
     stored_scores,
 )
+from phreg.pipeline.known import known_identity, note_loaded
 from phreg.pipeline.prepare import Prepared
-from phreg.progress import tell, under
+from phreg.pipeline.set_contents import Content, content_of, known_content
+from phreg.progress import under
 from phreg.storage import Folder
 
 FORMAT_VERSION = 5  # raise it when the same method would have other scores
-SAMPLED_IMAGES = 500
 _PLACES: Any = {"name": True, "root": True, "text": True, "train": {"root"}, "test": {"root"}}
 LABEL_FREE = (
     "shift_cosine_mean", "target_cosine_p50", "artifact_rate", "norm_ratio", "class_token_cosine",
@@ -70,6 +69,10 @@ class Measured:
     scores: Scores
     failures: dict[str, str] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+
+    def add(self, column: Column, scores: Scores, digest: str) -> None:
+        self.scores.update({f"{column.name} {name}": value for name, value in in_order(scores)})
+        self.digests[column.name] = digest
 
 
 @dataclass(frozen=True)
@@ -119,13 +122,60 @@ def student_method(report: StudentReport, seed: int) -> Method:
 
 
 def measure(config: RunConfig, prepared: Prepared, method: Method, *, label_free: bool = False) -> Measured:
-    """A method's measures on the columns that are there, as one Ray task.
+    """A method's measures on the columns that are there, as one Ray task unless all of them are known.
 
     `label_free` adds the run's own measures, where the method is a single pass. What was measured before
     is not measured again. A column that fails keeps no other from being measured; what would pass on
     another try, or once targets are made anew, is raised.
     """
+    known = _known(config, prepared, method, label_free)
+    if known is not None:
+        return known
     return on_cluster(config, _measure, config, prepared, method, label_free)
+
+
+def _known(config: RunConfig, prepared: Prepared, method: Method, label_free: bool) -> Measured | None:
+    """What is stored of all that is asked for, found without loading a model or reading an image."""
+    identity, whole = (
+        known_identity(config, prepared, method.model_url),
+        _calibrated(config, prepared, method),
+    )
+    if identity is None or whole is None:
+        return None
+    method = whole
+    if method.model_url is None and method.read_out is not None:
+        identity = identity.under(method.read_out)
+    kept, found = kept_in(config), Measured({})
+    for column in prepared.columns:
+        sets = [known_content(item, kept) for item in labelled_sets(column)]
+        contents = [content for content in sets if content is not None]
+        if len(contents) < len(sets):
+            return None
+        column = _with_seed(column, method.seed)
+        digest = _digest(identity, method, column, contents, prepared.texts.get(column.name))
+        scores = stored_scores(kept, digest, counted=isinstance(column, SetColumn))
+        if scores is None:
+            return None
+        found.add(column, scores, digest)
+    if label_free and method.denoising is None:
+        evaluation = evaluation_of(config, prepared, identity)
+        if evaluation is None:
+            return None
+        found.scores.update(_label_free(evaluation))
+    return found
+
+
+def _calibrated(config: RunConfig, prepared: Prepared, method: Method) -> Method | None:
+    """With what its denoiser found on images, as this run's targets have it; None if that has to be found."""
+    denoising = method.denoising
+    if denoising is None or not denoising.denoiser.calibration_images:
+        return method
+    if method.model_url is None and method.read_out == config.teacher.read_out:
+        for name, digest in prepared.targets.items():
+            if config.targets[name].denoiser == denoising.denoiser:
+                denoiser = TargetStore.open(Folder(config.cache_url), digest).spec.denoised_by
+                return replace(method, denoising=replace(denoising, denoiser=denoiser))
+    return None
 
 
 def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: bool) -> Measured:
@@ -133,6 +183,7 @@ def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: 
 
     bench = Bench(config, device_of(config))
     backbone = method.load(config).on(bench.device)
+    note_loaded(config, method.model_url, backbone)
     method = replace(method, denoising=method.denoising_on(config, backbone))
     found = Measured({})
     for column in prepared.columns:
@@ -144,16 +195,17 @@ def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: 
                 raise
             found.failures[column.name] = str(error)
         else:
-            found.scores.update({f"{column.name} {name}": value for name, value in in_order(scores)})
-            found.digests[column.name] = digest
+            found.add(column, scores, digest)
     if label_free and method.denoising is None:
-        found.scores.update(_label_free(config, prepared, backbone, bench.device))
+        found.scores.update(_label_free(evaluated(config, prepared, backbone)))
     return found
 
 
 def _on_column(bench: Bench, method: Method, backbone: Backbone, column: Column) -> tuple[Scores, str]:
     """Scores, and the digest that they are stored under."""
-    digest = _digest(bench, method, backbone, column)
+    sets = [content_of(item, bench.folder) for item in labelled_sets(column)]
+    text = None if isinstance(column, ProbeColumn) else bench.names(column).digest
+    digest = _digest(ModelIdentity.of(backbone), method, column, sets, text)
     scores = stored_scores(bench.folder, digest, counted=isinstance(column, SetColumn))
     if scores is None:
         found = measure_column(column, backbone, method.denoising, bench)
@@ -162,12 +214,7 @@ def _on_column(bench: Bench, method: Method, backbone: Backbone, column: Column)
     return scores, digest
 
 
-def _label_free(config: RunConfig, prepared: Prepared, backbone: Backbone, device: str) -> Scores:
-    evaluation = evaluate_model(
-        backbone, reference_store(config, prepared), list(prepared.validation), config.evaluation,
-        seed=config.seed, device=device, folder=Folder(config.output) / "evaluations",
-        teacher=lambda: load_teacher(config.teacher),
-    )  # fmt: skip
+def _label_free(evaluation: Evaluation) -> Scores:
     return {name: evaluation.metrics[name] for name in LABEL_FREE if name in evaluation.metrics}
 
 
@@ -178,36 +225,16 @@ def _with_seed(column: Column, seed: int) -> Column:
     return column
 
 
-def _digest(bench: Bench, method: Method, backbone: Backbone, column: Column) -> str:
-    """Identity of a method's scores on a column."""
+def _digest(
+    identity: ModelIdentity, method: Method, column: Column, sets: list[Content], text: str | None
+) -> str:
+    """Identity of a method's scores on a column; `text` of what names its classes."""
     fields: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
-        "model": model_identity(backbone),
+        "model": identity.fields,
         "denoising": method.denoising and method.denoising.as_data(),
         "column": column.model_dump(mode="json", exclude=_PLACES),
-        "sets": [_content(item) for item in labelled_sets(column)],
-        "text": None if isinstance(column, ProbeColumn) else bench.names(column).digest,
+        "sets": sets,
+        "text": text,
     }
     return digest_json(fields)
-
-
-def _content(item: LabelledSetConfig) -> dict[str, Any]:
-    """What a set holds, told from its classes and its images; of a large set, some evenly spread."""
-    labelled = open_set(item)
-    count = min(len(labelled), SAMPLED_IMAGES)
-    chosen = sorted({int(i) for i in np.linspace(0, len(labelled) - 1, count)})
-    seen = []
-    for index in chosen:
-        seen.append(_image_content(labelled, index))
-        tell("looking at the set", len(seen), len(chosen))
-    return {"images": len(labelled), "classes": [list(names) for names in labelled.classes], "seen": seen}
-
-
-def _image_content(labelled: LabelledSet, index: int) -> list[str]:
-    """One that cannot be read is left out of scores, and counts as what is wrong with it."""
-    try:
-        image = labelled[index]
-    except DataError as error:
-        return [str(error)]
-    arrays = [a for a in (image.image, image.labels, image.depth) if a is not None]
-    return [image.key, *(digest_bytes(np.ascontiguousarray(a).tobytes()) for a in arrays)]

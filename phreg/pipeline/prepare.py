@@ -11,6 +11,7 @@ from phreg.data import count_samples, expand_urls, shard_name
 from phreg.distill.batches import check_enough
 from phreg.distill.student import new_student
 from phreg.errors import ConfigError, ShardError
+from phreg.evaluate import ModelIdentity
 from phreg.generate import target_spec
 from phreg.models import Backbone, load_teacher
 from phreg.models.precision import keep_float32
@@ -25,7 +26,8 @@ class Prepared:
     """Where a run's parts are. `targets` maps their names to spec digests (cache addresses).
 
     `columns`: labelled sets that are there; `absent`: names of those that are not. `read_outs`: of students,
-    by name; `starts`: of those that start from another network than the teacher's, its digest.
+    by name; `starts`: of those that start from another network than the teacher's, its digest. What was
+    measured is found by what the `teacher` is, and by `texts`: digests of what names the classes of sets.
     """
 
     train: tuple[str, ...]
@@ -35,6 +37,8 @@ class Prepared:
     absent: tuple[str, ...] = ()
     read_outs: Mapping[str, str] = field(default_factory=dict)
     starts: Mapping[str, str] = field(default_factory=dict)
+    teacher: ModelIdentity | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     def shards_for(self, config: RunConfig, name: str) -> list[str]:
         """Shards whose targets of this kind are needed: held-out ones only, if no student learns from it."""
@@ -84,13 +88,14 @@ def prepare(config: RunConfig) -> Prepared:
         if as_trained.start:
             starts[student.name] = as_trained.start
     tell("checking the labelled sets")
-    columns, absent = columns_present(config, teacher)
+    columns, absent, texts = columns_present(config, teacher)
     specs = target_specs(config, teacher, keep=True)
     cache = Folder(config.cache_url)
     for spec in specs.values():
         TargetStore.create(cache, spec)
     digests = {name: spec.digest for name, spec in specs.items()}
-    return Prepared(train, validation, digests, columns, absent, read_outs, starts)
+    identity = ModelIdentity.of(teacher)
+    return Prepared(train, validation, digests, columns, absent, read_outs, starts, identity, texts)
 
 
 def _check_crops(config: RunConfig, train: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from phreg.config.run import TEACHER, RunConfig
 from phreg.distill.result import StudentReport
 from phreg.evaluate import Evaluation
-from phreg.execution.targets import TargetsReport
+from phreg.generate import TargetsReport
 from phreg.models import load_student, timm_snippet
 from phreg.pipeline.assess import FIGURES, Assessment
 from phreg.pipeline.columns import MAIN, Scores, arrow, is_higher_better

@@ -8,8 +8,10 @@ from phreg.config.run import RunConfig, StudentConfig
 from phreg.data import shard_name
 from phreg.distill.job import ShardRef, StudentJob
 from phreg.distill.progress import OnProgress
-from phreg.distill.result import StudentReport
+from phreg.distill.result import StudentReport, finished_report
 from phreg.errors import MissingTargetsError
+from phreg.execution.connection import is_connected
+from phreg.execution.side_by_side import one_by_one, side_by_side
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.rates import note_rate
 from phreg.storage import Folder
@@ -38,9 +40,12 @@ def distil_student(
     config: RunConfig, prepared: Prepared, student: StudentConfig, on_progress: OnProgress | None = None
 ) -> StudentReport:
     """Train one student, or go on with it, or reuse it when it is finished."""
-    from phreg.execution.train import distil  # a plan needs the job alone, and no Ray
-
     job = student_job(config, prepared, student)
+    finished = finished_report(job, Folder(config.output))
+    if finished is not None:
+        return finished
+    from phreg.execution.train import distil  # only here: it imports Ray
+
     report = distil(job, config.output, address=config.ray_address, on_progress=on_progress)
     if not report.reused:
         training = config.training
@@ -52,14 +57,25 @@ def distil_student(
 
 
 def train_all(config: RunConfig, works: Sequence[Callable[[], Result]]) -> list[Result | Exception]:
-    """What each student's training came to, side by side where there is room for several of them."""
-    from phreg.execution.side_by_side import one_by_one, side_by_side
-    from phreg.execution.train import student_places
+    """What each student's training came to, side by side where there is room for several of them.
 
-    training = config.training
-    if training.parallel_students == 1 or len(works) == 1:
+    Inside `connected_when_needed`: until something connects, one after the other is looked at, for all were
+    finished before.
+    """
+    if config.training.parallel_students == 1:
         return one_by_one(works)
-    return side_by_side(works, student_places(training))
+    room: list[Callable[[], int]] = []
+
+    def places() -> int:
+        if not is_connected():
+            return 1
+        if not room:
+            from phreg.execution.train import student_places
+
+            room.append(student_places(config.training))
+        return room[0]()
+
+    return side_by_side(works, places)
 
 
 def _reference(url: str, records: dict[str, CommitRecord], targets: str) -> ShardRef:

@@ -1,41 +1,57 @@
 """The targets stage: make what is missing of one kind of targets."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from phreg.cache import TargetStore
 from phreg.config.run import RunConfig
 from phreg.errors import GenerationError
-from phreg.execution.targets import OnProgress, TargetsReport, generate_targets, in_flight
-from phreg.generate import check_quarantined
+from phreg.generate import TargetsReport, check_quarantined, reused_shards
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.rates import note_rate
+from phreg.progress import Progress, pass_on
 from phreg.storage import Folder
 
 
-def make_targets(
-    config: RunConfig, prepared: Prepared, name: str, on_progress: OnProgress | None = None
-) -> TargetsReport:
+def make_targets(config: RunConfig, prepared: Prepared, name: str) -> TargetsReport:
     """Make the targets `name` for all shards that need them, in the run's cache.
 
-    Committed shards are reused; one whose commit record is damaged is made anew. Raises
-    `GenerationError` when shards failed, after all others were made,
-    or when more samples were quarantined than the config allows.
+    Committed shards are reused, all of them without Ray; one whose commit record is damaged is made anew.
+    Raises `GenerationError` when shards failed, after all others were made, or when more samples were
+    quarantined than the config allows.
     """
-    report = generate_targets(
-        teacher=config.teacher,
-        cache_url=config.cache_url,
-        digest=prepared.targets[name],
-        urls=prepared.shards_for(config, name),
-        generation=config.generation,
-        address=config.ray_address,
-        on_progress=on_progress,
-    )
+    digest, urls = prepared.targets[name], prepared.shards_for(config, name)
+    reused = reused_shards(TargetStore.open(Folder(config.cache_url), digest), urls)
+    if all(url in reused for url in urls):
+        pass_on(Progress("all reused", head=f"{len(urls)}/{len(urls)} shards", final=True))
+        report = TargetsReport(digest, tuple(reused[url] for url in urls), failed=(), seconds=0.0)
+    else:
+        report = generated(config, digest, urls, reused=reused)
     if report.made:
         _note_rate(config, prepared.targets[name], report)
     check_report(report, name, config.max_quarantined)
     return report
 
 
+def generated(config: RunConfig, digest: str, urls: Sequence[str], **more: Any) -> TargetsReport:
+    """`generate_targets` as the config has it; only here Ray is imported."""
+    from phreg.execution.targets import generate_targets
+
+    return generate_targets(
+        teacher=config.teacher,
+        cache_url=config.cache_url,
+        digest=digest,
+        urls=urls,
+        generation=config.generation,
+        address=config.ray_address,
+        **more,
+    )
+
+
 def _note_rate(config: RunConfig, digest: str, report: TargetsReport) -> None:
     """Shards in flight at one actor at once share its time."""
+    from phreg.execution.targets import in_flight
+
     generation = config.generation
     seconds = sum(shard.seconds for shard in report.shards if not shard.reused) / in_flight(generation)
     spec = TargetStore.open(Folder(config.cache_url), digest).spec

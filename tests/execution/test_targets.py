@@ -29,7 +29,8 @@ from phreg.errors import (
 from phreg.execution.cluster import connect
 from phreg.execution.pool import OnError
 from phreg.execution.tally import TargetsProgress
-from phreg.execution.targets import TargetsReport, generate_targets, judge
+from phreg.execution.targets import generate_targets, judge
+from phreg.generate import TargetsReport
 from phreg.models import hub_files, load_backbone
 from phreg.storage import Folder
 from tests.generate.worlds import SIZE, World, make_world

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from phreg.config.run import GenerationConfig
-from phreg.execution.targets import TargetsReport, generate_targets
+from phreg.execution.targets import generate_targets
+from phreg.generate import TargetsReport
 from phreg.storage import Folder
 from tests.faults.caches import Digests, digests
 from tests.generate.worlds import World

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from phreg.execution.targets import TargetsReport
+from phreg.generate import TargetsReport
 from tests.faults import drive
 from tests.faults.caches import digests
 from tests.faults.clusters import (

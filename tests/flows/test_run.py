@@ -26,8 +26,15 @@ from tests.small_run import make_config, write_config
 PHREG = [sys.executable, "-c", "import sys; from phreg.cli import main; sys.exit(main())"]
 
 
-def phreg_command(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PREFECT_HOME": str(home / "prefect"), "DO_NOT_TRACK": "1"}
+NO_RAY = {"RAY_ADDRESS": "127.0.0.1:9"}  # whoever connects is refused
+
+
+def phreg_command(
+    *arguments: str, home: Path, variables: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    environment = (
+        os.environ | {"PREFECT_HOME": str(home / "prefect"), "DO_NOT_TRACK": "1"} | (variables or {})
+    )
     return subprocess.run(
         [*PHREG, *arguments],
         capture_output=True,
@@ -73,15 +80,24 @@ def test_run_ends_with_table_figures_and_loading_lines(finished: tuple) -> None:
     assert scope["features"].shape == (1, 64, 32)
 
 
-def test_run_again_reuses_everything(finished: tuple) -> None:
+def test_run_again_reuses_everything_and_starts_no_ray(finished: tuple) -> None:
     path, _ = finished
-    again = phreg_command("run", str(path), home=path.parent)
+    again = phreg_command("run", str(path), "--set", "device=cpu", home=path.parent, variables=NO_RAY)
     assert again.returncode == 0, again.stderr[-3000:]
     assert "targets denoised: 0 shards made, 3 reused" in again.stdout
     assert "targets raw: 0 shards made, 3 reused" in again.stdout
     assert "student one: reused; version 1 reused" in again.stdout
     assert "teacher forward passes: 0\n" in again.stdout
     assert len(Registry(Folder(load_config(path).registry_url)).entries("tiny")) == 2
+
+
+def test_a_run_whose_cluster_is_not_there_ends_as_one_that_could_not_start(finished: tuple) -> None:
+    path, _ = finished
+    more = ["--set", "device=cpu", "evaluation.shifts=3"]
+    run = phreg_command("run", str(path), *more, home=path.parent, variables=NO_RAY)
+    assert run.returncode == 2
+    assert "no Ray cluster at 127.0.0.1:9" in run.stderr
+    assert "evaluate-teacher" in run.stderr  # with other shifts there is something to measure
 
 
 def test_registered_student_is_the_trained_one(finished: tuple) -> None:
