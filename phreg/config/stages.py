@@ -126,7 +126,8 @@ class StudentConfig(ConfigModel):
     unlock: tuple[str, ...] = Field(
         ("registers", "pos_embed", "patch_embed", "last_block"),
         min_length=1,
-        description="parameter groups that learn, or glob patterns of timm parameter names; default with a "
+        description="parameter groups that learn, `lora` or `lora:RANK` (changes of low rank, default 8, of "
+        "attention and MLPs, merged when saved), or glob patterns of timm parameter names; default with a "
         "`model`: all",
     )
     read_out: ReadOut | None = Field(None, description="default: `standard`; `value` for a CLIP teacher")

@@ -45,7 +45,7 @@ def new_student(teacher: Backbone, config: StudentConfig) -> Student:
     network, start = (teacher, "") if config.model is None else _another_network(teacher, config)
     student = add_registers(network, config.registers, config.read_out, config.seed)
     check_stock(student.vit, base_architecture(student.vit), vit_arguments(student.vit))
-    student.unlock(config.unlock)
+    student.unlock(config.unlock, config.seed)
     if config.model is not None:
         connector = Connector(student.out_dim, teacher.out_dim, teacher.grid_size, config.seed)
         student.connector, student.start = connector.to(teacher.mean.device), start

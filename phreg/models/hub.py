@@ -19,6 +19,7 @@ from phreg.models.connector import Connector
 from phreg.models.families import undistilled
 from phreg.models.head import settle_head
 from phreg.models.hub_config import HubConfig, build_vit, outline_of, parse_hub_config
+from phreg.models.lora import merged
 from phreg.models.registered import read_as_registered
 from phreg.models.student import Student
 from phreg.models.weight_files import INDEX, check_values, parse_state_dict, read_first
@@ -42,7 +43,7 @@ def hub_files(model: Backbone, extra: dict[str, Any] | None = None) -> dict[str,
 
     Raises `ModelError` if stock timm would build another network from them, or if a weight is NaN or Inf.
     """
-    vit = model.vit
+    vit = merged(model.vit)
     architecture, arguments = base_architecture(vit), vit_arguments(vit)
     check_stock(vit, architecture, arguments)
     own: dict[str, Any] = {"read_out": model.read_out, "pos_embed_resize": model.pos_embed_resize}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from phreg.errors import ModelError
 from phreg.models.backbone import Backbone
 from phreg.models.families import Family
+from phreg.models.lora import LEARNT, add_low_rank, rank_of
 
 PAPER_UNLOCKED = ("registers", "pos_embed", "patch_embed", "last_block")
 # No registers: an ablation. No positions to learn: they are rotary.
@@ -26,17 +27,21 @@ class Student(Backbone):
 
     start = ""
 
-    def unlock(self, names: Iterable[str] = PAPER_UNLOCKED) -> "Student":
+    def unlock(self, names: Iterable[str] = PAPER_UNLOCKED, seed: int = 0) -> "Student":
         """Let these parameters learn, and no others.
 
-        `names`: `registers`, `pos_embed`, `patch_embed`, `last_block` (the paper's choice), or glob
-        patterns of timm's parameter names such as `blocks.10.*`. Raises `ModelError` for a name that
-        matches nothing.
+        `names`: `registers`, `pos_embed`, `patch_embed`, `last_block` (the paper's choice), `lora` or
+        `lora:RANK` (see `lora.py`; it starts from `seed`), or glob patterns of timm's parameter names such
+        as `blocks.10.*`. Raises `ModelError` for a name that matches nothing.
         """
-        groups = unlock_patterns(self.vit)
+        names = [names] if isinstance(names, str) else list(names)
+        ranks = {name: rank for name in names if (rank := rank_of(name)) is not None}
+        for rank in ranks.values():
+            add_low_rank(self.vit, rank, seed)
+        groups = unlock_patterns(self.vit) | dict.fromkeys(ranks, LEARNT)
         parameters = dict(self.vit.named_parameters())
         chosen: set[str] = set()
-        for name in [names] if isinstance(names, str) else names:
+        for name in names:
             patterns = groups.get(name, (name,))
             found = {own for pattern in patterns for own in fnmatch.filter(parameters, pattern)}
             if not found and name in _MAY_BE_ABSENT:
@@ -44,7 +49,7 @@ class Student(Backbone):
             if not found:
                 raise ModelError(
                     f"Nothing to unlock by the name {name!r}",
-                    expected=f"one of {', '.join(groups)}, or a pattern of parameter names",
+                    expected=f"one of {', '.join(groups)}, lora, or a pattern of parameter names",
                     found=f"parameters such as {', '.join(list(parameters)[:3])}",
                 )
             chosen.update(found)
