@@ -55,7 +55,8 @@ def page_of(entry: Entry, decision: Decision | None, sections: Sequence[Section]
     origin = json.loads(entry.read("lineage.json"))
     points = curve_from_jsonl(entry.read("curve.jsonl").decode()) if "curve.jsonl" in record.files else []
     student = load_student(entry.url)
-    as_teacher = student.read_out == origin["config"]["teacher"]["read_out"]
+    own_read_out = origin["config"]["teacher"]["read_out"]
+    as_teacher = student.connector is not None or student.read_out == own_read_out
     return ReportPage(
         title=f"{record.model}: {record.student}",
         subtitle=f"Version {record.version}, registered {_moment(record.created)}",

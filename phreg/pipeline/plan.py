@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -171,6 +171,8 @@ def _plan_student(
         seed=student.seed,
     )
     crops = batches.total_steps * batches.rows_per_batch * batches.workers
+    at_start = new_student(teacher, student)
+    prepared = replace(prepared, starts={student.name: at_start.start})
     done, workers = _is_done(config, prepared, student), config.training.workers
     rate = known_rate(Folder(config.output), "students", spec, config.training.gpus)
     seconds = 0.0 if done else crops / (rate * workers) if rate else None
@@ -178,7 +180,7 @@ def _plan_student(
         name=student.name,
         steps=batches.total_steps,
         crops=crops,
-        flops=crops * (1 + BACKWARD_COST) * flops_of(new_student(teacher, student)),
+        flops=crops * (1 + BACKWARD_COST) * flops_of(at_start),
         memory_bytes=memory_of_data(batches, spec, [sizes[url].image_bytes for url in prepared.train]),
         done=done,
         seconds=seconds,

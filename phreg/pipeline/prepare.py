@@ -25,9 +25,11 @@ from phreg.storage import Folder
 class Prepared:
     """Where a run's parts are. `targets` maps their names to spec digests (cache addresses).
 
-    `columns`: labelled sets that are there; `absent`: names of those that are not. `read_outs`: of students,
-    by name; `starts`: of those that start from another network than the teacher's, its digest. What was
-    measured is found by what the `teacher` is, and by `texts`: digests of what names the classes of sets.
+    `columns`: labelled sets that are there; `absent`: names of those that are not. `read_outs`: by
+    students' names, that under which the teacher's features compare with theirs: a student's own, or, where a
+    connector leads to them, the teacher's; `starts`: of those that start from another network than the
+    teacher's, its digest. What was measured is found by what the `teacher` is, and by `texts`: digests of
+    what names the classes of sets.
     """
 
     train: tuple[str, ...]
@@ -86,7 +88,7 @@ def prepare(config: RunConfig) -> Prepared:
         as_trained = new_student(teacher, student)
         read_outs[student.name] = as_trained.read_out
         if as_trained.start:
-            starts[student.name] = as_trained.start
+            starts[student.name], read_outs[student.name] = as_trained.start, config.teacher.read_out
     tell("checking the labelled sets")
     columns, absent, texts = columns_present(config, teacher)
     specs = target_specs(config, teacher, keep=True)

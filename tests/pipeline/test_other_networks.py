@@ -28,7 +28,10 @@ def config_of(folder: Path, **student: object) -> RunConfig:
         (folder / "start" / name).write_bytes(data)
     one = {"name": "one", "targets": "denoised", "registers": 2, "batch_size": 4, "epochs": 2}
     students = [one | {"model": f"local-dir:{folder / 'start'}"} | student, one | {"name": "plain"}]
-    return load_config(write_config(folder, students=students))
+    gate = {"rules": [{"metric": "target_cosine_p50", "against": "teacher"}]}
+    config = load_config(write_config(folder, students=students, gate=gate))
+    teacher = config.teacher.model_copy(update={"read_out": "naclip"})
+    return config.model_copy(update={"teacher": teacher})
 
 
 def test_from_targets_to_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,12 +41,14 @@ def test_from_targets_to_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [student.steps for student in make_plan(config).students] == [4, 4]
     prepared = prepare(config)
     assert set(prepared.starts) == {"one"}
+    assert prepared.read_outs == {"one": "naclip", "plain": "standard"}, "a connector leads to the teacher's"
     teacher = load_teacher(config.teacher)
     store = TargetStore.open(Folder(config.cache_url), prepared.targets["denoised"])
     for url in (*prepared.train, *prepared.validation):
         TargetGenerator(lambda: teacher, store).generate(url)
     student = config.students[0]
     report = train_student(student_job(config, prepared, student), Folder(config.output))
+    assert [planned.done for planned in make_plan(config).students] == [True, False]
     assert "start" not in student_job(config, prepared, config.students[1]).identity
     assessment = assess.assess_student(config, prepared, report)
     before = assess.assess_teacher(config, prepared)
@@ -58,6 +63,7 @@ def test_from_targets_to_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     made = load_student(entry.url)
     assert made.connector is not None
     assert made.connector.target_shape == (*teacher.grid_size, teacher.out_dim)
+    assert "another read-out" not in registered.reason
     assert Path(make_page(config, prepared, registered, assessment).url).exists()
 
 
