@@ -3,7 +3,12 @@
 import sys
 from importlib import import_module
 
-NAMES = {"device": "benchmarks.device", "real": "benchmarks.real.command", "sweep": "benchmarks.sweep"}
+NAMES = {
+    "device": "benchmarks.device",
+    "real": "benchmarks.real.command",
+    "sweep": "benchmarks.sweep",
+    "views": "benchmarks.views",
+}
 
 if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
     sys.exit(f"usage: python -m benchmarks {{{','.join(NAMES)}}} ... (--help says what each takes)")
