@@ -42,6 +42,14 @@ _EXCEPTION = re.compile(r"(\w+\.)*\w*(Error|Exception|Exit)\b")
 _TEMPORARY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
 
+def begin_server() -> None:
+    """Start a temporary server, if there will be one, without waiting for it: imports take as long.
+
+    Raises `ConfigError` if it can keep no database."""
+    if not PREFECT_API_URL.value() and PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+        TemporaryServer().begin()
+
+
 def ensure_server() -> None:
     """See to a Prefect API, once a process. Raises `ConfigError` if the one named does not answer, and
     `PhregError` if a temporary one does not start in time."""
@@ -94,27 +102,39 @@ class TemporaryServer(SubprocessASGIServer):
     """
 
     _listener: socket.socket | None = None
+    _log: IO[bytes] | None = None  # until it answers
 
-    def start(self, timeout: int | None = None) -> None:
+    def begin(self) -> None:
+        """Start it; `start` waits until it answers."""
         if self.running:
             return
-        tell("starting Prefect's temporary server")
         check_can_be_written(PREFECT_HOME.value())
-        limit = timeout or PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port, self.running = self._listener.getsockname()[1], True
         atexit.register(self.stop)
+        self._log = tempfile.TemporaryFile(dir=PREFECT_HOME.value())  # noqa: SIM115 (`start` closes it)
+        self.server_process = self._launch(self._listener, self._log)
+
+    def start(self, timeout: int | None = None) -> None:
+        self.begin()
+        if self._log is None or self._listener is None:
+            return
+        tell("starting Prefect's temporary server")
+        limit = timeout or PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
         try:
-            with tempfile.TemporaryFile(dir=PREFECT_HOME.value()) as log:
+            with self._log as log:
                 self._wait(self._listener, limit, log)
         except BaseException:
             self.stop()
             raise
+        finally:
+            self._log = None
         threading.Thread(target=self._keep, args=(self._listener,), daemon=True).start()
 
     def _wait(self, listener: socket.socket, limit: float, log: IO[bytes]) -> None:
         deadline, failures = time.monotonic() + limit, list[str]()
-        self.server_process = server = self._launch(listener, log)
+        server = self.server_process
+        assert server is not None, "begun"
         while not self._answers():
             if time.monotonic() > deadline:
                 raise _slow(limit, failures)

@@ -49,6 +49,9 @@ def run(options: argparse.Namespace) -> int:
 
 def run_config(path: str, overrides: list[str]) -> int:
     with showing("phreg run", "loading phreg, Ray and Prefect"):
+        from flows.server import begin_server
+
+        begin_server()  # it comes up beside the slow imports
         from flows.run import run as run_flow
         from flows.terminal import prepare_terminal, shown_in_terminal
 

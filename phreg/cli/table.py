@@ -40,6 +40,9 @@ def table(options: argparse.Namespace) -> int:
 
 def run_table(path: str, overrides: list[str], output: str) -> int:
     with showing("phreg table", "loading phreg, Ray and Prefect"):
+        from flows.server import begin_server
+
+        begin_server()  # it comes up beside the slow imports
         from flows.table import table as table_flow
         from flows.terminal import prepare_terminal, shown_in_terminal
         from phreg.pipeline.table import notes, records

@@ -61,6 +61,7 @@ class Tally:
         reused: Mapping[str, ShardReport] | None = None,
     ) -> None:
         self.reports: dict[str, ShardReport] = dict(reused or {})
+        self._made = self._images = 0  # shards made here, and images of these
         self._tell, self._clock = tell, clock
         self._total, self._failed = len(urls), set[str]()
         self._to_make = sum(shard_name(url) not in committed for url in urls)
@@ -76,6 +77,8 @@ class Tally:
     def made(self, url: str, report: ShardReport) -> None:
         self.reports[url] = report
         if not report.reused:
+            self._made += 1
+            self._images += report.images
             self._end = self._clock()
             began = self._end - report.seconds
             self._start = began if self._start is None else min(self._start, began)
@@ -100,13 +103,12 @@ class Tally:
         return [s for s in shards if s.url not in self.reports and s.url not in self._failed]
 
     def _progress(self) -> TargetsProgress:
-        made = [report for report in self.reports.values() if not report.reused]
         at_work = self._at_work()
-        images = sum(report.images for report in made) + sum(shard.images for shard in at_work)
-        known = [report.images for report in made]
-        known += [shard.total for shard in at_work if shard.total]
-        unknown = max(self._to_make - len(known) - len(self._failed), 0)
-        to_make = sum(known) + round(unknown * sum(known) / len(known)) if known else 0
+        images = self._images + sum(shard.images for shard in at_work)
+        opened = [shard.total for shard in at_work if shard.total]
+        shards, known = self._made + len(opened), self._images + sum(opened)
+        unknown = max(self._to_make - shards - len(self._failed), 0)
+        to_make = known + round(unknown * known / shards) if shards else 0
         done, seconds = len(self.reports) + len(self._failed), 0.0
         if self._start is not None:
             seconds = max(self._clock() - self._start, 1e-9)

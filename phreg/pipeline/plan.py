@@ -149,7 +149,7 @@ def _plan_targets(
 
 def _committed(config: RunConfig, digest: str) -> list[str]:
     try:
-        return list(TargetStore.open(Folder(config.cache_url), digest).records())
+        return TargetStore.open(Folder(config.cache_url), digest).shards()
     except (MissingTargetsError, ObjectNotFoundError):
         return []
 

@@ -1,5 +1,7 @@
 """How far target generation says it is, within shards too. The clock is the test's own."""
 
+from typing import Any
+
 import pytest
 
 from phreg.errors import ShardError
@@ -111,3 +113,17 @@ def test_all_reused_or_failed(clock: Clock, told: list[TargetsProgress]) -> None
     tally.failed(Failure("b.tar", ShardError("cut short"), 1))
     assert (told[-1].done, told[-1].images, told[-1].remaining) == (2, 0, 0.0)
     assert line(told[-1]).startswith("2/2 shards")
+
+
+def test_a_shard_costs_the_same_however_many_were_made_before(told: list[TargetsProgress]) -> None:
+    class Unseen(dict[str, ShardReport]):
+        def values(self) -> Any:
+            raise AssertionError("all reports were looked at again")
+
+        __iter__ = items = values
+
+    tally = Tally(URLS, set(), told.append)
+    tally.reports = Unseen()
+    tally.made("a.tar", report("a.tar", 10))
+    tally.made("b.tar", report("b.tar", 20))
+    assert (told[-1].images, told[-1].images_to_make, told[-1].estimated) == (30, 45, True)

@@ -49,11 +49,11 @@ def test_a_server_that_ends_with_an_error_is_started_once_more(
         TemporaryServer, "_launch", lambda *given: starts.append(time.monotonic()) or launch(*given)
     )
     server = TemporaryServer(None)
-    with (
-        temporary_settings({PREFECT_HOME: tmp_path, PREFECT_API_URL: None}),
-        pytest.raises(PhregError, match="file is not a database") as caught,
-    ):
-        server.start(timeout=240)
+    with temporary_settings({PREFECT_HOME: tmp_path, PREFECT_API_URL: None}):
+        server.begin()  # waits for nothing
+        assert len(starts) == 1
+        with pytest.raises(PhregError, match="file is not a database") as caught:
+            server.start(timeout=240)
     assert len(starts) == 2
     assert str(tmp_path) in caught.value.remedy
     assert "Traceback" not in "".join(capfd.readouterr())
