@@ -8,7 +8,6 @@ from xml.etree.ElementTree import Element
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from phreg.report.content import Curve
-from phreg.report.markup import element
 
 WIDTH, HEIGHT = 340.0, 210.0
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 10.0, 8.0, 34.0
@@ -49,29 +48,19 @@ class Scale:
         return [float(v) for v in values if self.low <= v <= self.high]
 
 
-def figure(curve: Curve) -> Element:
-    """A `<figure>`: the curve, and what it means."""
-    caption = element("figcaption", element("strong", curve.title), f" {curve.meaning}")
-    return element("figure", draw(curve), caption)
-
-
 def draw(curve: Curve) -> Element:
     """The `<svg>`. Values that are not finite are left out; a curve with none left is an empty frame."""
     train, validation = thinned(_finite(curve.train)), _finite(curve.validation)
     steps, values = _ranges([*train, *validation])
     across, up = Scale(*steps, LEFT, WIDTH - RIGHT), _vertical(*values)
     dots = validation if len(validation) <= MOST_DOTS else validation[-1:]
-    return element(
-        "svg",
-        *_axes(across, up),
-        _path(train, across, up, "train"),
-        _path(validation, across, up, "held-out"),
-        *(_dot(across(step), up(value)) for step, value in dots),
-        viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}",
-        role="img",
-        aria_label=_described(curve),
-        class_="chart",
-    )
+    attributes = {"role": "img", "aria-label": _described(curve), "class": "chart"}
+    picture = Element("svg", attributes, viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}")
+    picture.extend(_axes(across, up))
+    lines = (train, "train"), (validation, "held-out")
+    picture.extend(_path(points, across, up, kind) for points, kind in lines if points)
+    picture.extend(_dot(across(step), up(value)) for step, value in dots)
+    return picture
 
 
 def thinned(points: Points) -> list[tuple[float, float]]:
@@ -118,20 +107,22 @@ def _axes(across: Scale, up: Scale) -> list[Element]:
 
 
 def _line(x1: float, y1: float, x2: float, y2: float) -> Element:
-    return element("line", x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}", y2=f"{y2:.1f}")
+    return Element("line", x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}", y2=f"{y2:.1f}")
 
 
 def _text(text: str, x: float, y: float, anchor: str) -> Element:
-    return element("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
+    made = Element("text", {"text-anchor": anchor}, x=f"{x:.1f}", y=f"{y:.1f}")
+    made.text = text
+    return made
 
 
-def _path(points: Points, across: Scale, up: Scale, kind: str) -> Element | None:
+def _path(points: Points, across: Scale, up: Scale, kind: str) -> Element:
     places = " ".join(f"{across(step):.1f},{up(value):.1f}" for step, value in points)
-    return element("polyline", points=places, class_=kind) if points else None
+    return Element("polyline", {"points": places, "class": kind})
 
 
 def _dot(x: float, y: float) -> Element:
-    return element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="2.6", class_="held-out")
+    return Element("circle", {"class": "held-out"}, cx=f"{x:.1f}", cy=f"{y:.1f}", r="2.6")
 
 
 def _described(curve: Curve) -> str:

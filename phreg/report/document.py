@@ -2,35 +2,47 @@
 
 import base64
 import hashlib
+import io
 import re
-from collections.abc import Iterator
-from xml.etree.ElementTree import Element
+from dataclasses import replace
+from importlib import resources
+from typing import Any, NamedTuple
+from xml.etree.ElementTree import tostring
 
-from phreg.report import chart, panels, tables
-from phreg.report.content import Fact, ReportPage, Section
-from phreg.report.markup import element, to_html
-from phreg.report.style import CSS
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image, UnidentifiedImageError
 
-INPUTS = "phreg-inputs"
-"""Name of the `<meta>` that holds the digest of what a page was made from."""
-_INPUTS = re.compile(rf'<meta name="{INPUTS}" content="([^"]*)">')
+from phreg.errors import DataError
+from phreg.report import chart
+from phreg.report.content import Curve, Panel, ReportPage, Table
+from phreg.report.pictures import heat_stops
 
-Part = tuple[str, str, list[Element | None]]
-"""Anchor, title and content of a part of the page."""
+_INPUTS = re.compile(r'<meta name="phreg-inputs" content="([^"]*)">')
+_NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?\s*(%|±.*|\w{1,3})?|-?")
+_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
+"""Control characters, lone surrogates, and marks that turn the direction of the text after them."""
+_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg"}
+
+
+class Picture(NamedTuple):
+    """A picture as the page holds it; sizes in pixels."""
+
+    source: str
+    width: int
+    height: int
 
 
 def render(page: ReportPage) -> str:
     """The page as HTML text; equal pages give equal text. Raises `DataError` for a picture that is none."""
-    parts = list(_parts(page))
-    links = [element("a", title, href=f"#{name}") for name, title, _ in parts]
-    body = element(
-        "body",
-        _header(page),
-        element("nav", *links, aria_label="Parts"),
-        element("main", *(_part(*part) for part in parts)),
-        element("footer", "Made by phreg. This file is whole: it needs no network and runs no script."),
+    css = (resources.files(__package__) / "page.css").read_text()
+    return _ENVIRONMENT.get_template("page.html").render(
+        page=page,
+        parts=_parts(page),
+        css=Markup(css),  # noqa: S704 (our own file)
+        css_digest=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+        heat_stops=heat_stops(),
     )
-    return "<!doctype html>\n" + to_html(element("html", _head(page), body, lang="en")) + "\n"
 
 
 def inputs_of(html: str) -> str | None:
@@ -39,84 +51,53 @@ def inputs_of(html: str) -> str | None:
     return match[1] if match else None
 
 
-def _head(page: ReportPage) -> Element:
-    style_digest = base64.b64encode(hashlib.sha256(CSS.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{style_digest}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("meta", name="referrer", content="no-referrer"),
-        element("meta", name=INPUTS, content=page.inputs),
-        element("link", rel="icon", href="data:,"),
-        element("title", page.title),
-        element("style", CSS),
-    )
+def _parts(page: ReportPage) -> list[tuple[str, str]]:
+    """Anchor and title of the parts that have content, in the order of the page."""
+    sections = [(f"section-{number}", section.title) for number, section in enumerate(page.sections, 1)]
+    return [
+        *([("measures", "Measures")] if page.measures else []),
+        *sections,
+        *([("training", "Training")] if page.curves else []),
+        *([("load", "Load it")] if page.loading else []),
+        *([("making", "How it was made")] if page.making else []),
+        *([("lineage", "Lineage")] if page.lineage or page.config else []),
+    ]
 
 
-def _header(page: ReportPage) -> Element:
-    badge = element("span", page.badge, class_="badge good" if page.good else "badge") if page.badge else None
-    reasons = [element("li", reason) for reason in page.reasons]
-    return element(
-        "header",
-        element("p", page.subtitle, class_="kicker"),
-        element("h1", page.title),
-        element("p", badge, page.verdict, class_="verdict"),
-        element("ul", *reasons, class_="reasons") if reasons else None,
-    )
+def _numeric_columns(content: Table) -> list[bool]:
+    def texts(column: int) -> list[str]:
+        cells = [row[column] for row in content.rows]
+        return [cell if isinstance(cell, str) else cell.text for cell in cells]
+
+    columns = range(len(content.columns))
+    return [i > 0 and all(_NUMBER.fullmatch(text.strip()) for text in texts(i)) for i in columns]
 
 
-def _parts(page: ReportPage) -> Iterator[Part]:
-    """The parts that have content, in the order of the page."""
-    if page.measures is not None:
-        yield "measures", "Measures", [tables.table(page.measures)]
-    for number, section in enumerate(page.sections, start=1):
-        yield f"section-{number}", section.title, list(_section(section))
-    if page.curves:
-        yield "training", "Training", _training(page)
-    if page.loading:
-        intro = "Stock timm is all it needs. Run this in the folder that the page lies in:"
-        yield "load", "Load it", [element("p", intro), element("pre", element("code", page.loading))]
-    if page.making:
-        yield "making", "How it was made", [tables.facts(page.making)]
-    if page.lineage or page.config:
-        yield "lineage", "Lineage", _lineage(page.lineage, page.config)
+def _picture(panel: Panel) -> Picture:
+    """Raises `DataError` for what is no PNG and no JPEG."""
+    try:
+        with Image.open(io.BytesIO(panel.picture), formats=list(_TYPES)) as picture:
+            data = base64.b64encode(panel.picture).decode()
+            return Picture(f"data:{_TYPES[str(picture.format)]};base64,{data}", *picture.size)
+    except UnidentifiedImageError:
+        raise DataError(
+            f"The picture {panel.caption!r} cannot stand on a report page",
+            expected="PNG or JPEG bytes",
+            found=repr(panel.picture[:8]),
+        ) from None
 
 
-def _part(name: str, title: str, content: list[Element | None]) -> Element:
-    heading = element("h2", title, id=f"{name}-title")
-    return element("section", heading, *content, id=name, class_="part", aria_labelledby=f"{name}-title")
+def _chart(curve: Curve) -> Markup:
+    drawn = chart.draw(replace(curve, title=_fit(curve.title)))
+    return Markup(tostring(drawn, encoding="unicode", method="html"))  # noqa: S704 (escaped)
 
 
-def _section(section: Section) -> Iterator[Element]:
-    if section.intro:
-        yield element("p", section.intro)
-    if section.reading:
-        yield tables.facts(section.reading, class_="reading")
-    yield from (tables.table(content) for content in section.tables)
-    yield from (panels.group(content) for content in section.pictures)
+def _fit(value: Any) -> Any:
+    """What an expression gives, with all that no page may hold replaced by U+FFFD."""
+    return _UNFIT.sub("\ufffd", value) if type(value) is str else value
 
 
-def _training(page: ReportPage) -> list[Element | None]:
-    keys = element(
-        "p",
-        "The loss and its two terms; lower is better. ",
-        element("span", class_="key train"),
-        "training batches, ",
-        element("span", class_="key held-out"),
-        "held-out images, which it does not learn from: while both fall, it learns what holds for new ones.",
-    )
-    return [keys, element("div", *(chart.figure(curve) for curve in page.curves), class_="charts")]
-
-
-def _lineage(lineage: tuple[Fact, ...], config: str) -> list[Element | None]:
-    intro = element("p", "What this student was made from and with, so that it can be made again.")
-    details = None
-    if config:
-        details = element("details", element("summary", "The run's config"), element("pre", config))
-    return [intro, tables.facts(lineage), details]
+_ENVIRONMENT = Environment(
+    loader=PackageLoader(__package__, ""), autoescape=True, finalize=_fit, undefined=StrictUndefined
+)
+_ENVIRONMENT.globals |= {"numeric_columns": _numeric_columns, "data_uri": _picture, "chart": _chart}
