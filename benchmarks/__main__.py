@@ -6,6 +6,7 @@ from importlib import import_module
 NAMES = {
     "device": "benchmarks.device",
     "real": "benchmarks.real.command",
+    "students": "benchmarks.students",
     "sweep": "benchmarks.sweep",
     "views": "benchmarks.views",
 }

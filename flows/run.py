@@ -26,7 +26,7 @@ from phreg.pipeline.methods import Labelled, Method, baselines, read_as_students
 from phreg.pipeline.paths import check_nodes
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.report import RunReport, StudentOutcome, reuse_lines
-from phreg.pipeline.students import train_all
+from phreg.pipeline.student_groups import group_students
 from phreg.progress_reporter import clock
 
 Overrides = list[str]
@@ -146,9 +146,18 @@ def distil_all(
     config: RunConfig, prepared: Prepared
 ) -> tuple[list[tuple[StudentConfig, StudentReport]], dict[str, str]]:
     """All students, side by side where there is room; one that fails is reported when the others are done."""
-    works = [partial(tasks.distil, config, prepared, student) for student in config.students]
+    planned = group_students(config, prepared)
+    for group in planned.groups:
+        if len(group.students) > 1:
+            get_run_logger().info("trained from the same batches: %s", group.names)
+    outcomes: dict[str, StudentReport | Exception] = {}
+    found = planned.train(partial(tasks.distil, config, prepared))
+    for group, made in zip(planned.groups, found, strict=True):
+        each = [made] * len(group.students) if isinstance(made, Exception) else made
+        outcomes |= {student.name: one for student, one in zip(group.students, each, strict=True)}
     finished, failures = [], {}
-    for student, outcome in zip(config.students, train_all(config, works), strict=True):
+    for student in config.students:
+        outcome = outcomes[student.name]
         if isinstance(outcome, PhregError):
             failures[student.name] = str(outcome)
         elif isinstance(outcome, Exception):

@@ -13,12 +13,13 @@ from prefect.tasks import Task
 from flows.progress import reported, reporting
 from phreg.config.run import RunConfig, StudentConfig
 from phreg.distill.result import StudentReport
-from phreg.errors import CacheError, DownloadError, is_permanent_error
+from phreg.errors import CacheError, DownloadError, PhregError, is_permanent_error
 from phreg.evaluate import Evaluation
 from phreg.generate import TargetsReport
 from phreg.pipeline import assess, methods, page, prepare, register, students, targets
 from phreg.pipeline.heal import on_sound_targets
 from phreg.pipeline.prepare import Prepared
+from phreg.pipeline.student_groups import StudentGroup
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -79,11 +80,12 @@ def make_targets(config: RunConfig, prepared: Prepared, name: str) -> TargetsRep
     return report
 
 
-@task(name="distil", task_run_name="distil-{student.name}", **_retried)
+@task(name="distil", task_run_name="distil-{group.name}", **_retried)
 @_healing
-def distil(config: RunConfig, prepared: Prepared, student: StudentConfig) -> StudentReport:
-    with reporting(f"student {student.name}", True, artifact=f"{config.name}-{student.name}-progress"):
-        return students.distil_student(config, prepared, student)
+def distil(config: RunConfig, prepared: Prepared, group: StudentGroup) -> list[StudentReport | PhregError]:
+    word = "students" if len(group.students) > 1 else "student"
+    with reporting(f"{word} {group.name}", True, artifact=f"{config.name}-{group.name}-progress"):
+        return students.distil_students(config, prepared, group.students)
 
 
 @task(name="evaluate-teacher", task_run_name="evaluate-teacher", **_retried)

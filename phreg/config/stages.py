@@ -204,6 +204,11 @@ class TrainingConfig(ConfigModel):
         description="students trained side by side, at most; `auto`: as many as machine or cluster have "
         "room for, by cpus_per_worker and gpus_per_worker",
     )
+    students_per_worker: PositiveInt = Field(
+        8,
+        description="students trained by one worker, each batch read and decoded once for all: at most, "
+        "of those with the same targets, seed, batch_size and epochs; 1: each by itself",
+    )
     shuffle_shards: PositiveInt = Field(
         4,
         description="neighbouring shards whose crops are shuffled together; a worker holds one more, "

@@ -1,5 +1,6 @@
 """What makes a student: the job, and its identity."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -59,6 +60,15 @@ class StudentJob:
     @cached_property
     def digest(self) -> str:
         return digest_json(self.identity)
+
+    @property
+    def batches(self) -> Hashable:
+        """All that decides which batches it learns from: students in which it is equal may share them."""
+        return (
+            (self.teacher, self.cache_url, self.target_digest, self.train, self.validation),
+            (self.student.seed, self.student.batch_size, self.student.epochs),
+            (self.training.workers, self.training.shuffle_shards),
+        )
 
     def with_absolute_paths(self) -> "StudentJob":
         """The same job for a process with another working directory."""

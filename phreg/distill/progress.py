@@ -10,7 +10,8 @@ from phreg.progress import Progress
 @dataclass(frozen=True)
 class StudentProgress:
     """`loss` of the last step that was made, NaN before there is one; `skipped`: steps that were not, in all.
-    `remaining` in seconds, for the steps left at the rate so far.
+    `remaining` in seconds, for the steps left at the rate so far. Of several `students` that share their
+    batches, `loss` is the mean, `skipped` the sum.
     """
 
     step: int
@@ -19,6 +20,7 @@ class StudentProgress:
     crops_per_second: float
     remaining: float
     skipped: int = 0
+    students: int = 1
 
     @property
     def what(self) -> str:
@@ -31,7 +33,8 @@ class StudentProgress:
     def as_progress(self) -> Progress:
         """In the words that all progress is shown in."""
         skipped = f"{self.skipped} skipped, " if self.skipped else ""
-        note = f"{skipped}loss {self.loss:.4f}, {self.crops_per_second:.1f} crops/s"
+        students = f"{self.students} students, " if self.students > 1 else ""
+        note = f"{students}{skipped}loss {self.loss:.4f}, {self.crops_per_second:.1f} crops/s"
         return Progress(
             self.what, self.step, self.total_steps, "", remaining=self.remaining, note=note, final=self.final
         )
@@ -51,7 +54,7 @@ class Pace:
     def seconds(self) -> float:
         return time.monotonic() - self._start
 
-    def at(self, step: int, loss: float, skipped: int = 0) -> StudentProgress:
+    def at(self, step: int, loss: float, skipped: int = 0, students: int = 1) -> StudentProgress:
         rate = (step - self._first) / max(self.seconds, 1e-9)
         remaining = (self._total - step) / rate
-        return StudentProgress(step, self._total, loss, rate * self._crops, remaining, skipped)
+        return StudentProgress(step, self._total, loss, rate * self._crops, remaining, skipped, students)

@@ -58,6 +58,24 @@ class Batch:
         """Decoded where they are needed: encoded features are half or a quarter of the bytes to move."""
         return torch.cat([part.decode(device) for part in self.features])
 
+    def on(self, device: torch.device) -> "BatchOnDevice":
+        """Moved there and decoded, once for all students that learn from it."""
+        return BatchOnDevice(self.keys, self.crops.to(device), self.features, self.targets(device))
+
+    @property
+    def nbytes(self) -> int:
+        return self.crops.nbytes + sum(part.nbytes for part in self.features)
+
+
+@dataclass(frozen=True)
+class BatchOnDevice(Batch):
+    """A batch whose crops are where they are needed, and so are its targets, decoded."""
+
+    decoded: Float[Tensor, "B P C"] = field(repr=False)
+
+    def targets(self, device: torch.device) -> Float[Tensor, "B P C"]:
+        return self.decoded
+
 
 def join_shard(ref: ShardRef, store: TargetStore) -> JoinedShard:
     """Read a shard and its targets, whole and verified, and join them by key.

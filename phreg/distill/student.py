@@ -12,16 +12,14 @@ from phreg.models.connector import Connector
 from phreg.models.sizes import resize
 
 
-def build_student(job: StudentJob, spec: TargetSpec) -> Student:
+def build_student(job: StudentJob, spec: TargetSpec, teacher: Backbone | None = None) -> Student:
     """The teacher with registers, the job's parameters unlocked, at the targets' size and normalisation.
 
-    Raises `TrainingError` where student and targets cannot fit, `ModelError` where the finished student
-    could not be written in timm's layout: before the first step, not after the last.
+    `teacher` as from `checked_teacher`, which otherwise loads it. Raises `TrainingError` where student and
+    targets cannot fit, `ModelError` where the finished student could not be written in timm's layout: before
+    the first step, not after the last.
     """
-    as_in_spec = {"image_size": spec.image_size, "mean": spec.mean, "std": spec.std, "read_out": "standard"}
-    teacher = load_teacher(job.teacher.model_copy(update=as_in_spec))
-    _check_same_teacher(job, spec, teacher)
-    student = new_student(teacher, job.student)
+    student = new_student(teacher or checked_teacher(job, spec), job.student)
     if student.start != job.start:
         raise TrainingError(
             f"{job.student.model} is not the network that the student {job.student.name} is to start from",
@@ -37,6 +35,15 @@ def build_student(job: StudentJob, spec: TargetSpec) -> Student:
             remedy="distil the model that made the targets, or name another as the student's `model`",
         )
     return student
+
+
+def checked_teacher(job: StudentJob, spec: TargetSpec) -> Backbone:
+    """The job's teacher, at the targets' size and normalisation. Raises `TrainingError` if it did not make
+    these targets."""
+    as_in_spec = {"image_size": spec.image_size, "mean": spec.mean, "std": spec.std, "read_out": "standard"}
+    teacher = load_teacher(job.teacher.model_copy(update=as_in_spec))
+    _check_same_teacher(job, spec, teacher)
+    return teacher
 
 
 def new_student(teacher: Backbone, config: StudentConfig) -> Student:

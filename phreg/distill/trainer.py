@@ -1,34 +1,38 @@
-"""Distillation of one student: plain code, run alone or by each worker of a group.
+"""Distillation of students: plain code, run alone or by each worker of a group.
+
+Several students that read the same crops in the same order learn from one stream of batches, one after the
+other from each: read, decoded and copied once. Their weights are bit for bit those of students trained alone.
 
 Left out on purpose: augmentation (a cached target belongs to its crop), dropout (the student stays in
 eval mode), and DistributedDataParallel (`step.py` says why).
 """
 
 import json
-import logging
+import math
+import time
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import replace
 
-from phreg.cache import TargetStore
+from phreg.cache import TargetSpec, TargetStore
 from phreg.distill.batches import BatchPlan
-from phreg.distill.curve import CurvePoint, last_point
+from phreg.distill.held_out import HeldOutBatches
 from phreg.distill.job import StudentJob
 from phreg.distill.progress import OnProgress, Pace
-from phreg.distill.result import CURVE_SO_FAR, StudentReport, finished_report, publish
-from phreg.distill.samples import Batch, Samples, open_samples
-from phreg.distill.skipped import SkippedStep
+from phreg.distill.result import StudentReport, finished_report
+from phreg.distill.samples import Samples, open_samples
 from phreg.distill.state import TrainingState
-from phreg.distill.step import training_step
 from phreg.distill.stream import train_batches
-from phreg.distill.student import build_student
+from phreg.distill.student import build_student, checked_teacher
+from phreg.distill.student_run import StudentRun
 from phreg.distill.validation import validate
 from phreg.distill.workers import Workers
-from phreg.method.schedule import learning_rate
-from phreg.models import hub_files
+from phreg.errors import ConfigError, ModelError, PhregError, TrainingError
+from phreg.models import Backbone
 from phreg.progress import tell
 from phreg.storage import Folder
 
-logger = logging.getLogger(__name__)
+Outcome = StudentReport | PhregError
 
 
 def train_student(
@@ -46,17 +50,39 @@ def train_student(
     steps than `training.max_skipped_steps` have no finite loss and gradient, or if the held-out loss is not
     finite.
     """
+    (outcome,) = train_students([job], output, workers, on_progress)
+    if isinstance(outcome, PhregError):
+        raise outcome
+    return outcome
+
+
+def train_students(
+    jobs: Sequence[StudentJob],
+    output: Folder,
+    workers: Workers | None = None,
+    on_progress: OnProgress | None = None,
+) -> list[Outcome]:
+    """What came of each of several students that share their batches: equal `StudentJob.batches`.
+
+    As `train_student`, but for this: what is wrong with one student is given in its place, not raised, and
+    stops no other. One that goes on from a later checkpoint than the others joins in at its step.
+    """
     workers = workers or Workers()
-    finished = _finished(job, output, workers)
-    if finished is not None:
-        return finished
-    tell("preparing the training")
-    run = _Run.prepare(job, output, workers)
-    tell("looking for a checkpoint to go on from")
-    run.state.resume(run.folder, run.workers)
-    tell("reading the first shards")
-    run.train(on_progress)
-    return finished_report(job, output) or run.finish()  # on a GPU another run's last bits may differ
+    assert len({job.batches for job in jobs}) == 1, "students share batches only if they read the same"
+    outcomes: dict[str, Outcome] = {}
+    for job in jobs:
+        finished = _finished(job, output, workers)
+        if finished is not None:
+            outcomes[job.digest] = finished
+    wanted = {job.digest: job for job in jobs if job.digest not in outcomes}
+    if wanted:
+        outcomes |= _train(list(wanted.values()), output, workers, on_progress)
+    return [_named(outcomes[job.digest], job) for job in jobs]
+
+
+def _named(outcome: Outcome, job: StudentJob) -> Outcome:
+    """Two students may differ in nothing but their names."""
+    return replace(outcome, name=job.student.name) if isinstance(outcome, StudentReport) else outcome
 
 
 def _finished(job: StudentJob, output: Folder, workers: Workers) -> StudentReport | None:
@@ -66,103 +92,107 @@ def _finished(job: StudentJob, output: Folder, workers: Workers) -> StudentRepor
     return StudentReport.from_plain(json.loads(told[0]), job.folder(output).url) if told else None
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One attempt, by one worker."""
+def _train(
+    jobs: Sequence[StudentJob], output: Folder, workers: Workers, on_progress: OnProgress | None
+) -> dict[str, Outcome]:
+    """Of each, by its digest. Everything that can be wrong with a job is found out before the first step."""
+    tell("preparing the training")
+    job = jobs[0]
+    assert workers.world == job.training.workers, "the number of workers is part of the job's identity"
+    store = TargetStore.open(Folder(job.cache_url), job.target_digest)
+    samples, held_out = open_samples(store, job.train), open_samples(store, job.validation)
+    plan = BatchPlan(
+        rows=samples.rows,
+        workers=workers.world,
+        batch_size=job.student.batch_size,
+        shuffle_shards=job.training.shuffle_shards,
+        epochs=job.student.epochs,
+        seed=job.student.seed,
+    )
+    teacher = checked_teacher(job, store.spec)
+    outcomes: dict[str, Outcome] = {}
+    runs = []
+    for each in jobs:
+        try:
+            runs.append(_begun(each, output, workers, plan, store.spec, teacher))
+        except (TrainingError, ModelError, ConfigError) as error:
+            outcomes[each.digest] = error
+    _Lessons(runs, samples, HeldOutBatches.of(held_out, job.student.batch_size, workers), plan, workers).give(
+        on_progress
+    )
+    for run in runs:
+        try:
+            outcomes[run.job.digest] = run.failure or run.finish()
+        except TrainingError as error:
+            outcomes[run.job.digest] = error
+    return outcomes
 
-    job: StudentJob
-    folder: Folder
-    workers: Workers
-    samples: Samples
-    held_out: Samples
-    plan: BatchPlan
-    state: TrainingState
 
-    @staticmethod
-    def prepare(job: StudentJob, output: Folder, workers: Workers) -> "_Run":
-        """Everything that can be wrong with the job is found out here."""
-        assert workers.world == job.training.workers, "the number of workers is part of the job's identity"
-        settings = job.student
-        store = TargetStore.open(Folder(job.cache_url), job.target_digest)
-        samples, held_out = open_samples(store, job.train), open_samples(store, job.validation)
-        plan = BatchPlan(
-            rows=samples.rows,
-            workers=workers.world,
-            batch_size=settings.batch_size,
-            shuffle_shards=job.training.shuffle_shards,
-            epochs=settings.epochs,
-            seed=settings.seed,
-        )
-        student = build_student(job, store.spec).on(workers.device)
-        state = TrainingState.fresh(student, settings)
-        return _Run(job, job.folder(output), workers, samples, held_out, plan, state)
+def _begun(
+    job: StudentJob, output: Folder, workers: Workers, plan: BatchPlan, spec: TargetSpec, teacher: Backbone
+) -> StudentRun:
+    student = build_student(job, spec, teacher).on(workers.device)
+    run = StudentRun(job, output, workers, plan, TrainingState.fresh(student, job.student))
+    tell("looking for a checkpoint to go on from")
+    run.state.resume(run.folder, workers)
+    return run
 
-    def train(self, on_progress: OnProgress | None) -> None:
-        state, plan = self.state, self.plan
-        trained_before = state.seconds
-        pace = Pace(state.step, plan.total_steps, self.job.student.batch_size * self.workers.world)
-        with closing(train_batches(self.samples, plan, self.workers.rank, state.step)) as batches:
-            for batch in batches:
-                self._step(batch)
-                state.seconds = trained_before + pace.seconds
-                if self._due(self.job.training.checkpoint_every) and self.workers.leads:
-                    self.folder.write(CURVE_SO_FAR, state.curve_text.encode())
-                    state.save(self.folder)
-                if on_progress is not None and self.workers.leads:
-                    on_progress(pace.at(state.step, state.loss, state.skipped.count))
 
-    def finish(self) -> StudentReport:
-        job, state = self.job, self.state
-        state.check_learnt()
-        report = StudentReport(
-            name=job.student.name,
-            digest=job.digest,
-            reused=False,
-            steps=state.step,
-            resumed_from=state.resumed_from,
-            seconds=state.seconds,
-            train_loss=last_point(state.curve, "train").losses,
-            validation_loss=last_point(state.curve, "validation").losses,
-            url=self.folder.url,
-            skipped_steps=state.skipped,
-        )
-        if self.workers.leads:
-            files = hub_files(state.student, {"job": job.digest, "targets": job.target_digest})
-            publish(job, self.folder, files, state.curve_text, report)
-        return report
+class _Lessons:
+    """The stream of batches, and the students that learn from it."""
 
-    def _step(self, batch: Batch) -> None:
-        """One step, and the validation that is due after it."""
-        settings, state = self.job.student, self.state
-        epoch = self.plan.epochs_after(state.step)
-        lr = learning_rate(
-            state.step, self.plan.total_steps, settings.learning_rate, settings.final_learning_rate
-        )
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr
-        state.step += 1
-        made = training_step(state.student, state.optimizer, batch, settings, self.workers, state.step)
-        if isinstance(made, SkippedStep):
-            self._skip(made)
-        else:
-            state.curve.append(CurvePoint(state.step, epoch, "train", lr=lr, **vars(made)))
-        if self._due(self.job.training.validate_every):
-            held_out = validate(
-                state.student,
-                self.held_out,
-                settings.batch_size,
-                settings.precision,
-                self.workers,
-                state.step,
-            )
-            state.curve.append(CurvePoint(state.step, epoch, "validation", lr=lr, grad_norm=None, **held_out))
+    def __init__(
+        self,
+        runs: Sequence[StudentRun],
+        samples: Samples,
+        held_out: HeldOutBatches,
+        plan: BatchPlan,
+        workers: Workers,
+    ) -> None:
+        self._runs, self._samples, self._held_out = runs, samples, held_out
+        self._plan, self._workers = plan, workers
 
-    def _skip(self, step: SkippedStep) -> None:
-        """Count it, on every worker alike. Raises `TrainingError` past the limit."""
-        self.state.skipped += step
-        if self.workers.leads:
-            logger.warning("student %s: skipped step %d: %s", self.job.student.name, step.step, step)
-        self.state.skipped.check_limit(self.job.training.max_skipped_steps, step)
+    def give(self, on_progress: OnProgress | None) -> None:
+        """All that are left, from the first that some student has not had."""
+        if not self._runs:
+            return
+        tell("reading the first shards")
+        first = min(run.state.step for run in self._runs)
+        pace = Pace(first, self._plan.total_steps, self._plan.batch_size * self._workers.world)
+        before = time.monotonic()
+        with closing(train_batches(self._samples, self._plan, self._workers.rank, first)) as batches:
+            for step, batch in enumerate(batches, first):
+                there = [run for run in self._runs if run.failure is None and run.state.step == step]
+                shared = batch.on(self._workers.device)
+                for run in there:
+                    try:
+                        run.learn(shared)
+                    except TrainingError as error:
+                        run.failure = error
+                self._validate(there)
+                now = time.monotonic()
+                for run in there:
+                    run.state.seconds += (now - before) / len(there)
+                    run.save()
+                before = now
+                if all(run.failure for run in self._runs):
+                    return
+                if on_progress is not None and self._workers.leads:
+                    on_progress(pace.at(step + 1, *_course(there), students=len(self._runs)))
 
-    def _due(self, every: int) -> bool:
-        return self.state.step % every == 0 or self.state.step == self.plan.total_steps
+    def _validate(self, runs: Sequence[StudentRun]) -> None:
+        due = [run for run in runs if run.due(run.job.training.validate_every)]
+        for run, found in zip(due, validate(due, self._held_out, self._workers), strict=True):
+            if isinstance(found, TrainingError):
+                run.failure = found
+            else:
+                run.validated(found)
+
+
+def _course(runs: Sequence[StudentRun]) -> tuple[float, int]:
+    """Mean loss, and steps skipped in all."""
+    losses = [run.state.loss for run in runs if run.failure is None]
+    return (
+        math.fsum(losses) / len(losses) if losses else math.nan,
+        sum(run.state.skipped.count for run in runs),
+    )

@@ -5,39 +5,44 @@ from collections.abc import Sequence
 
 import torch
 
-from phreg.distill.samples import Samples
+from phreg.distill.held_out import HeldOutBatches
 from phreg.distill.skipped import REMEDY, SAMPLES
 from phreg.distill.step import batch_loss
-from phreg.distill.stream import held_out_batches
+from phreg.distill.student_run import StudentRun
 from phreg.distill.workers import Workers
 from phreg.errors import TrainingError
-from phreg.models import Student
 from phreg.progress import tell
 
 
 @torch.no_grad()
 def validate(
-    student: Student, samples: Samples, batch_size: int, precision: str, workers: Workers, step: int
-) -> dict[str, float]:
-    """Mean terms over all held-out crops, each worker taking its share of them, always in the same order.
+    runs: Sequence[StudentRun], held_out: HeldOutBatches, workers: Workers
+) -> list[dict[str, float] | TrainingError]:
+    """Mean terms over all held-out crops for each student, each worker taking its share of the crops.
 
-    Raises `TrainingError`, on all workers alike, unless they are finite: such a student is of no use.
+    A `TrainingError` in its place, on all workers alike, unless they are finite: such a student is of no use.
     """
-    count = sum(samples.rows)
-    share = range(count * workers.rank // workers.world, count * (workers.rank + 1) // workers.world)
-    guilty: list[str] = []
+    if not runs:
+        return []
+    guilty: list[list[str]] = [[] for _ in runs]
+    sums = [torch.zeros(3, dtype=torch.float64, device=workers.device) for _ in runs]
     done = 0
-    sums = torch.zeros(3, dtype=torch.float64, device=workers.device)
-    for batch in held_out_batches(samples, share, batch_size):
-        loss = batch_loss(student, batch, precision, workers.device)
-        sums += torch.stack(list(loss)).double() * len(batch)
+    for batch in held_out.batches():
+        shared = batch.on(workers.device)
+        for run, total, bad in zip(runs, sums, guilty, strict=True):
+            loss = batch_loss(run.student, shared, run.job.student.precision, workers.device)
+            total += torch.stack(list(loss)).double() * len(batch)
+            bad += batch.keys if not torch.isfinite(loss.total) else ()
         done += len(batch)
-        tell("validating", done, len(share), "crops")
-        guilty += batch.keys if not torch.isfinite(loss.total) else ()
-    cosine, mse, total = (workers.sum(sums) / count).tolist()
-    if not all(map(math.isfinite, (cosine, mse, total))):
-        raise _not_finite(step, total, workers.gather(guilty))
-    return {"cosine": cosine, "mse": mse, "total": total}
+        tell("validating", done, len(held_out.share), "crops")
+    found: list[dict[str, float] | TrainingError] = []
+    for run, total, bad in zip(runs, sums, guilty, strict=True):
+        cosine, mse, both = (workers.sum(total) / held_out.count).tolist()
+        if all(map(math.isfinite, (cosine, mse, both))):
+            found.append({"cosine": cosine, "mse": mse, "total": both})
+        else:
+            found.append(_not_finite(run.state.step, both, workers.gather(bad)))
+    return found
 
 
 def _not_finite(step: int, total: float, guilty: Sequence[str]) -> TrainingError:

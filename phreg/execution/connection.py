@@ -50,11 +50,6 @@ def kept() -> Connection | None:
     return _kept
 
 
-def is_connected() -> bool:
-    """Whether the connection that is kept was made by now."""
-    return _kept is not None and _kept.is_open
-
-
 @contextmanager
 def connected_when_needed(check: Callable[[], None] = lambda: None) -> Iterator[Connection]:
     """For a `with` block of a process: the first `connect` inside connects until the block's end.

@@ -6,7 +6,7 @@ folder, none of it through Ray.
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
@@ -29,12 +29,12 @@ from phreg.config.run import TrainingConfig
 from phreg.distill.job import StudentJob
 from phreg.distill.progress import OnProgress, StudentProgress
 from phreg.distill.result import StudentReport, finished_report
-from phreg.distill.trainer import train_student
+from phreg.distill.trainer import Outcome, train_students
 from phreg.distill.workers import Workers
-from phreg.errors import ClusterError
+from phreg.errors import ClusterError, PhregError
 from phreg.execution.capacity import CapacityCheck, Room
 from phreg.execution.cluster import connect
-from phreg.execution.failures import explained
+from phreg.execution.failures import explained, named
 from phreg.execution.placement import free_place, keep_place
 from phreg.execution.progress_actor import ProgressChannel, ProgressSender
 from phreg.execution.visibility import Claim, RunPaths, claimed, naming_the_node
@@ -66,40 +66,64 @@ def distil(
     that the worker raised. Raises `ConfigError` if the cluster has no room for the workers (one that may
     grow is given `training.start_timeout_s`), `ClusterError` if it is lost, `TrainingError` for what is left.
     """
+    (outcome,) = distil_together([job], output_url, address=address, on_progress=on_progress)
+    if isinstance(outcome, PhregError):
+        raise outcome
+    return outcome
+
+
+def distil_together(
+    jobs: Sequence[StudentJob],
+    output_url: str,
+    *,
+    address: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> list[Outcome]:
+    """The same for students that share their batches (`train_students`): by the same workers.
+
+    What is wrong with one student alone is given in its place; what stops all of them is raised.
+    """
     output = Folder(output_url)
-    report = finished_report(job, output)
-    if report is not None:
-        return report
-    os.environ[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = str(job.training.start_timeout_s)
+    outcomes: list[Outcome | None] = [finished_report(job, output) for job in jobs]
+    left = [job for job, outcome in zip(jobs, outcomes, strict=True) if outcome is None]
+    trained = iter(_distil_on_ray(left, output, address, on_progress) if left else [])
+    return [outcome if outcome is not None else next(trained) for outcome in outcomes]
+
+
+def _distil_on_ray(
+    jobs: Sequence[StudentJob], output: Folder, address: str | None, on_progress: OnProgress | None
+) -> list[Outcome]:
+    training = jobs[0].training
+    os.environ[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = str(training.start_timeout_s)
     for name, value in _RAY_TRAIN_SETTINGS.items():
         os.environ.setdefault(name, value)
     with connect(address):
-        _capacity(job).check()  # what a Ray of our own lacks will not come
-        job = job.with_absolute_paths()
-        with claimed(_paths(job, output), [worker_resources(job.training)]) as claim:
-            return _fit(job, output, on_progress, claim)
+        _capacity(jobs).check()  # what a Ray of our own lacks will not come
+        jobs = [job.with_absolute_paths() for job in jobs]
+        with claimed(_paths(jobs, output), [worker_resources(training)]) as claim:
+            return _fit(jobs, output, on_progress, claim)
 
 
 def _fit(
-    job: StudentJob, output: Folder, on_progress: OnProgress | None, claim: Claim | None
-) -> StudentReport:
+    jobs: Sequence[StudentJob], output: Folder, on_progress: OnProgress | None, claim: Claim | None
+) -> list[Outcome]:
     channel = ProgressChannel()
-    workers = job.training.workers
+    workers = jobs[0].training.workers
     tell(f"starting {workers} training workers" if workers > 1 else "starting a training worker")
     try:
         with tempfile.TemporaryDirectory(prefix="phreg-ray-train-", ignore_cleanup_errors=True) as scratch:
-            trainer = _trainer(job, output, channel, scratch, claim)
-            follower = _Follower(channel, _capacity(job), on_progress or _tell)
+            trainer = _trainer(jobs, output, channel, scratch, claim)
+            follower = _Follower(channel, _capacity(jobs), on_progress or _tell)
             trainer.while_waiting = follower.follow
-            report: StudentReport = trainer.fit().return_value  # type: ignore[attr-defined]  # v2's has one
+            outcomes: list[Outcome] = trainer.fit().return_value  # type: ignore[attr-defined]  # v2's has one
             follower.show(channel.last())
-            return report
+            return outcomes
     except ClusterError:
         raise  # nobody is left to give anything back to
     except BaseException as error:
         free_place(channel)
         if isinstance(error, RayError | TrainingFailedError):
-            raise explained(job, error) from error
+            raise explained(jobs, error) from error
         raise
     finally:
         channel.close()
@@ -131,14 +155,14 @@ class _Follower:
 
 
 def _trainer(
-    job: StudentJob, output: Folder, channel: ProgressChannel, scratch: str, claim: Claim | None
+    jobs: Sequence[StudentJob], output: Folder, channel: ProgressChannel, scratch: str, claim: Claim | None
 ) -> "_Trainer":
     sender = channel.sender
 
     def work() -> Any:  # a closure travels past the controller unopened, `train_loop_config` not
-        return _work(job, output, sender, claim)
+        return _work(jobs, output, sender, claim)
 
-    training = job.training
+    training = jobs[0].training
     # NCCL wants a device for each rank; two workers on one GPU talk over gloo.
     backend = "nccl" if training.gpus >= 1 else "gloo"
     return _Trainer(
@@ -147,10 +171,10 @@ def _trainer(
         scaling_config=ScalingConfig(
             num_workers=training.workers,
             use_gpu=training.gpus > 0,
-            resources_per_worker=worker_resources(job.training),
+            resources_per_worker=worker_resources(training),
         ),
         run_config=RunConfig(
-            name=f"phreg-{job.digest[:12]}",
+            name=f"phreg-{jobs[0].digest[:12]}",
             storage_path=scratch,
             failure_config=FailureConfig(
                 max_failures=training.max_failures, controller_failure_limit=training.max_failures
@@ -194,15 +218,17 @@ class _Trainer(TorchTrainer):
         return [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
 
 
-def _work(job: StudentJob, output: Folder, sender: ProgressSender, claim: Claim | None) -> StudentReport:
+def _work(
+    jobs: Sequence[StudentJob], output: Folder, sender: ProgressSender, claim: Claim | None
+) -> list[Outcome]:
     """In a worker."""
     if claim is not None:
         claim.check_here()
-    torch.set_num_threads(max(1, int(job.training.cpus_per_worker)))  # Ray leaves one
+    torch.set_num_threads(max(1, int(jobs[0].training.cpus_per_worker)))  # Ray leaves one
     context = get_context()
     workers = Workers(context.get_world_rank(), context.get_world_size(), get_device())
     with heard_by(sender if workers.leads else None), naming_the_node():
-        return train_student(job, output, workers, sender)
+        return train_students(jobs, output, workers, sender)
 
 
 def _stop_at_mistakes() -> UserCallback:
@@ -223,9 +249,11 @@ def _stop_at_mistakes() -> UserCallback:
     return StopAtMistakes()
 
 
-def _paths(job: StudentJob, output: Folder) -> RunPaths:
+def _paths(jobs: Sequence[StudentJob], output: Folder) -> RunPaths:
+    job = jobs[0]  # the others read the same, but for networks of their own
     shards = [shard.url for shard in (*job.train, *job.validation)]
-    return RunPaths.of([output.url, job.cache_url], [*shards, *job.teacher.files, *job.student.files])
+    networks = [file for each in jobs for file in each.student.files]
+    return RunPaths.of([output.url, job.cache_url], [*shards, *job.teacher.files, *networks])
 
 
 def worker_resources(training: TrainingConfig) -> dict[str, float]:
@@ -240,10 +268,10 @@ def student_places(training: TrainingConfig) -> Callable[[], int]:
     return room.places if most == "auto" else lambda: min(room.places(), most)
 
 
-def _capacity(job: StudentJob) -> CapacityCheck:
-    training = job.training
+def _capacity(jobs: Sequence[StudentJob]) -> CapacityCheck:
+    training = jobs[0].training
     options = "training.workers, cpus_per_worker, gpus_per_worker"
-    what = f"the workers of the student {job.student.name}"
+    what = f"the workers of the {named(jobs)}"
     return CapacityCheck(
-        worker_resources(job.training), training.workers, what, options, training.start_timeout_s
+        worker_resources(training), training.workers, what, options, training.start_timeout_s
     )

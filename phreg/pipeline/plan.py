@@ -181,7 +181,12 @@ def _plan_student(
         steps=batches.total_steps,
         crops=crops,
         flops=crops * (1 + BACKWARD_COST) * flops_of(at_start),
-        memory_bytes=memory_of_data(batches, spec, [sizes[url].image_bytes for url in prepared.train]),
+        memory_bytes=memory_of_data(
+            batches,
+            spec,
+            [sizes[url].image_bytes for url in prepared.train],
+            sum(sizes[url].samples for url in prepared.validation) * spec.crops_per_image,
+        ),
         done=done,
         seconds=seconds,
         gpu_hours=_gpu_hours(seconds, workers * config.training.gpus),

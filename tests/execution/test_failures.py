@@ -30,13 +30,13 @@ def test_only_what_may_pass_is_tried_again(error: Exception, mistake: bool) -> N
 
 def test_a_worker_s_own_error_is_the_one_raised() -> None:
     ours = MissingTargetsError("gone")
-    assert explained(JOB, WorkerGroupError("text", {0: RuntimeError("reset"), 1: ours})) is ours
-    assert explained(JOB, ControllerError(ours)) is ours
+    assert explained([JOB], WorkerGroupError("text", {0: RuntimeError("reset"), 1: ours})) is ours
+    assert explained([JOB], ControllerError(ours)) is ours
 
 
 def test_any_other_becomes_a_training_error_that_says_how_to_go_on() -> None:
-    error = explained(JOB, WorkerGroupError("text", {1: RuntimeError("out of memory")}))
+    error = explained([JOB], WorkerGroupError("text", {1: RuntimeError("out of memory")}))
     assert isinstance(error, TrainingError)
     assert "out of memory" in str(error)
     assert "go on" in str(error)
-    assert isinstance(explained(JOB, None), TrainingError)
+    assert isinstance(explained([JOB], None), TrainingError)

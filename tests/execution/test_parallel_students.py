@@ -18,7 +18,7 @@ from phreg.distill.trainer import train_student
 from phreg.errors import ContentMismatchError
 from phreg.execution.capacity import Room
 from phreg.execution.side_by_side import side_by_side
-from phreg.execution.train import distil, student_places
+from phreg.execution.train import distil, distil_together, student_places
 from phreg.stopping import stopped_by
 from phreg.storage import Folder
 from tests.distill.jobs import make_job
@@ -87,6 +87,29 @@ def test_a_failure_and_a_killed_worker_change_nothing(jobs: list[StudentJob], tm
         assert not isinstance(report, Exception)
         train_student(job, Folder(str(tmp_path / "alone")))
         assert outcome(job, tmp_path / "side") == outcome(job, tmp_path / "alone")
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_killed_worker_of_several_students_changes_nothing(jobs: list[StudentJob], tmp_path: Path) -> None:
+    """Three that share their batches: each goes on from a checkpoint of its own."""
+    together, killed = [*jobs[:2], jobs[3]], list[int]()
+
+    def on_progress(progress: StudentProgress) -> None:
+        assert progress.students == 3
+        if len(killed) < 2 and (100, 250)[len(killed)] < progress.step < STEPS - 50 and training_workers():
+            killed.append(progress.step)
+            os.kill(training_workers()[-1], signal.SIGKILL)
+
+    connected(1)
+    reports = distil_together(together, str(tmp_path / "shared"), on_progress=on_progress)
+    ray.shutdown()
+    assert killed
+    for job, report in zip(together, reports, strict=True):
+        assert not isinstance(report, Exception)
+        assert report.resumed_from is not None
+        assert report.resumed_from % 20 == 0
+        train_student(job, Folder(str(tmp_path / "alone")))
+        assert outcome(job, tmp_path / "shared") == outcome(job, tmp_path / "alone")
 
 
 def test_an_interrupted_driver_stops_all_and_their_places_are_given_back(

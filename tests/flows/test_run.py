@@ -214,3 +214,25 @@ def test_a_shard_that_cannot_be_read_does_not_keep_the_others(tmp_path: Path) ->
     mended = phreg_command("run", str(path), home=tmp_path)
     assert mended.returncode == 0, mended.stderr[-3000:]
     assert "1 shards made, 2 reused" in mended.stdout
+
+
+@pytest.mark.slow
+def test_students_of_the_same_batches_share_a_worker_and_fail_alone(tmp_path: Path) -> None:
+    """The third learns nothing finite: it is named, and the others are what they are one after the other."""
+    student = {"targets": "denoised", "batch_size": 4, "epochs": 2}
+    students: list[dict] = [
+        {"name": "one", "registers": 2, **student},
+        {"name": "two", "registers": 4, **student},
+        {"name": "wild", "learning_rate": 1e30, "final_learning_rate": 1e30, **student},
+    ]
+    training = {"parallel_students": 1, "max_skipped_steps": 1}
+    path = write_config(tmp_path, students=students, training=training)
+    shared = phreg_command("run", str(path), home=tmp_path)
+    assert shared.returncode == 1
+    assert "trained from the same batches: one, two, wild" in " ".join(shared.stderr.split())
+    assert re.search(r"wild: The loss .*not finite", shared.stderr)
+    assert "1 parts of the run" in shared.stderr
+    apart = f"output={tmp_path}/apart"
+    phreg_command("run", str(path), "--set", apart, "training.students_per_worker=1", home=tmp_path)
+    assert outcome(path).students == outcome(path, apart).students
+    assert len(outcome(path).students) == 4

@@ -27,7 +27,7 @@ def test_a_plan_tells_the_memory_of_a_worker(tmp_path: Path) -> None:
     path = write_config(tmp_path)
     images = [measure_shard(f"{tmp_path}/shards/tiny-{i:03d}.tar").image_bytes for i in range(2)]
     features, pixels = 4 * 64 * 32 * 2, 4 * 3 * 64 * 64
-    held = 2 * features + sum(images)
+    held, held_out = 2 * features + sum(images), features + pixels
     for together in (1, 4):  # there are no more than two
         student = make_plan(load_config(path, [f"training.shuffle_shards={together}"])).students[0]
-        assert student.memory_bytes == held + 2 * features + BATCHES * (features + pixels)
+        assert student.memory_bytes == held + 2 * features + BATCHES * (features + pixels) + held_out
