@@ -32,6 +32,7 @@ from phreg.config.stages import (
     TargetConfig,
     TeacherConfig,
     TrainingConfig,
+    precision_on,
 )
 from phreg.errors import ConfigError, hide_credentials
 from phreg.storage.foreign import check_pattern
@@ -167,14 +168,22 @@ class RunConfig(ConfigModel):
         return "cpu" if None not in asked else self.device
 
     def on(self, device: str) -> Self:
-        """The config for a run on `cpu` or `cuda`: with a number of GPUs for each actor and worker."""
+        """The config for a run on `cpu` or `cuda`: with a number of GPUs for each actor and worker, and each
+        `precision` as it is there."""
         one = 1.0 if device == "cuda" else 0.0
         generation, training = self.generation, self.training
         if generation.gpus_per_actor is None:
             generation = generation.model_copy(update={"gpus_per_actor": one})
         if training.gpus_per_worker is None:
             training = training.model_copy(update={"gpus_per_worker": one})
-        return self.model_copy(update={"generation": generation, "training": training})
+        changes: dict[str, Any] = {"generation": generation, "training": training}
+        precision = precision_on(self.teacher.precision, generation.gpus)
+        changes["teacher"] = self.teacher.model_copy(update={"precision": precision})
+        changes["students"] = tuple(
+            student.model_copy(update={"precision": precision_on(student.precision, training.gpus)})
+            for student in self.students
+        )
+        return self.model_copy(update=changes)
 
     @property
     def cache_url(self) -> str:

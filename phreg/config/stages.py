@@ -23,7 +23,15 @@ from phreg.config.model import (
     model_folder,
 )
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "auto"]
+"""`auto`: bfloat16 where the run has a GPU for it, else float32. Specs and jobs name what it was."""
+
+
+def precision_on(precision: Precision, gpus: float) -> Precision:
+    """What it is where so many GPUs are given to each actor or worker."""
+    return precision if precision != "auto" else "bfloat16" if gpus else "float32"
+
+
 Encoding = Literal["float32", "float16", "bfloat16", "int8"]
 
 
@@ -90,7 +98,9 @@ class TeacherConfig(ConfigModel):
     )
     mean: tuple[float, float, float] | None = Field(None, description="normalisation; default: the model's")
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(None, description="see mean")
-    precision: Precision = Field("float32", description="of the forward pass; part of the target spec")
+    precision: Precision = Field(
+        "float32", description="of the forward pass; part of the target spec; `auto`: bfloat16 on a GPU"
+    )
 
     @property
     def files(self) -> list[str]:
@@ -139,7 +149,9 @@ class StudentConfig(ConfigModel):
     )
     epochs: PositiveFloat = Field(1.0, description="passes over the cached crops; fractions are allowed")
     batch_size: PositiveInt = Field(16, description="crops per step and worker")
-    precision: Precision = Field("float32", description="of the forward pass; weights stay float32")
+    precision: Precision = Field(
+        "float32", description="of the forward pass; weights stay float32; `auto`: bfloat16 on a GPU"
+    )
     seed: int = Field(0, description="of the registers' start values and the order of samples")
 
     @model_validator(mode="before")

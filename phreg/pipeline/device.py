@@ -6,13 +6,27 @@ from phreg.errors import ConfigError
 
 
 def on_its_device(config: RunConfig) -> tuple[RunConfig, Choice]:
-    """The config with a number of GPUs for each actor and worker, and which device that is, and why.
+    """The config with a number of GPUs for each actor and worker, and which device that is, and why; and what
+    `precision: auto` comes to there.
 
     Raises `ConfigError` if a GPU is asked for and there will be none, if this machine has too few for the
     training workers, or if there is no cluster to ask.
     """
     choice = choose(config.wanted_device, lambda: _enough(config, _gpus_of(config.ray_address)))
-    return config.on(choice.device), choice
+    return _on(config, choice)
+
+
+def _on(config: RunConfig, choice: Choice) -> tuple[RunConfig, Choice]:
+    found = config.on(choice.device)
+    names = ["the teacher", *(student.name for student in config.students)]
+    asked, given = _precisions(config), _precisions(found)
+    chosen = [f"{given[i]} for {name}" for i, name in enumerate(names) if asked[i] == "auto"]
+    words = f"; precision auto: {', '.join(chosen)}" if chosen else ""
+    return found, Choice(choice.device, choice.why + words)
+
+
+def _precisions(config: RunConfig) -> list[str]:
+    return [config.teacher.precision, *(student.precision for student in config.students)]
 
 
 def planned_device(config: RunConfig) -> tuple[RunConfig, Choice]:
@@ -21,7 +35,7 @@ def planned_device(config: RunConfig) -> tuple[RunConfig, Choice]:
         return on_its_device(config)
     except ConfigError as error:
         device = "cuda" if config.wanted_device == "cuda" else "cpu"
-        return config.on(device), Choice(device, f"a run from here would end: {error.problem}; {error.found}")
+        return _on(config, Choice(device, f"a run from here would end: {error.problem}; {error.found}"))
 
 
 def _gpus_of(address: str | None) -> Gpus:

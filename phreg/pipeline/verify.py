@@ -25,6 +25,9 @@ def verify_store(
     if config_path is None:
         return verify(store)
     config = load_config(config_path)
+    if config.teacher.precision == "auto":  # whatever it was, the spec names it
+        teacher_config = config.teacher.model_copy(update={"precision": store.spec.precision})
+        config = config.model_copy(update={"teacher": teacher_config})
     teacher = load_teacher(config.teacher)
     if samples:
         teacher = teacher.on(device_here(device or config.device))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from phreg.cache import TargetStore
 from phreg.cli import main
 from phreg.config.run import load_config
 from phreg.device import Gpus
@@ -13,7 +14,9 @@ from phreg.pipeline.device import on_its_device, planned_device
 from phreg.pipeline.prepare import prepare
 from phreg.pipeline.students import student_job
 from phreg.pipeline.targets import make_targets
-from tests.small_run import write_config
+from phreg.pipeline.verify import verify_store
+from phreg.storage import Folder
+from tests.small_run import make_config, write_config
 
 NONE = Gpus(0, "this machine has no GPU")
 ONE = Gpus(1, "this machine has a GPU")
@@ -76,6 +79,52 @@ def test_addresses_of_targets_and_students_do_not_depend_on_it(tmp_path: Path) -
             make_targets(found, prepared, "denoised")
         digests.append((prepared.targets, student_job(found, prepared, found.students[0]).digest))
     assert digests[0] == digests[1]
+
+
+AUTO = ["teacher.precision=auto", "students.0.precision=auto"]
+
+
+@pytest.mark.parametrize(
+    ("there", "overrides", "precisions", "words"),
+    [
+        (NONE, AUTO, ("float32", "float32"), "precision auto: float32 for the teacher, float32 for one"),
+        (MORE, AUTO, ("bfloat16", "bfloat16"), "precision auto: bfloat16 for the teacher, bfloat16 for one"),
+        (ONE, [*AUTO, "device=cpu"], ("float32", "float32"), "as asked; precision auto: float32 for the"),
+        (ONE, [*AUTO, "generation.gpus_per_actor=0"], ("float32", "bfloat16"), "bfloat16 for one"),
+        (ONE, AUTO[1:], ("float32", "bfloat16"), "precision auto: bfloat16 for one"),
+        (ONE, [], ("float32", "float32"), "this machine has a GPU"),
+    ],
+)
+def test_precision_auto_is_decided_with_the_device(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    there: Gpus,
+    overrides: list[str],
+    precisions: tuple[str, str],
+    words: str,
+) -> None:
+    monkeypatch.setattr(device, "_gpus_of", lambda address: there)
+    config, choice = on_its_device(load_config(write_config(tmp_path), overrides))
+    assert (config.teacher.precision, config.students[0].precision) == precisions
+    assert words in str(choice)
+    assert ("precision" in str(choice)) == bool(overrides)
+
+
+def test_on_a_cpu_auto_is_the_same_targets_and_students_as_float32(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    plain, auto = (load_config(path, overrides).on("cpu") for overrides in ([], AUTO))
+    assert auto == plain
+    assert load_config(path, AUTO).on("cuda").teacher.precision == "bfloat16"
+
+
+def test_a_cache_is_verified_by_the_precision_that_its_spec_names(tmp_path: Path) -> None:
+    fields = make_config(tmp_path)
+    path = write_config(tmp_path, teacher=fields["teacher"] | {"precision": "auto"})
+    config = load_config(path).on("cuda")
+    store = TargetStore.open(Folder(config.cache_url), prepare(config).targets["denoised"])
+    assert store.spec.precision == "bfloat16"
+    found = verify_store(store, str(path), samples=0, seed=0)
+    assert len(found.problems) == 3  # the shards are this config's, and none is committed
 
 
 def test_a_plan_says_it_also_where_the_cluster_cannot_be_asked(
