@@ -16,14 +16,14 @@ import torch
 
 from phreg.errors import ModelError
 from phreg.models.architecture import base_architecture, check_stock, vit_arguments
-from phreg.models.families import family_of, undistilled
+from phreg.models.families import as_plain, family_of
 from phreg.models.student import append_registers
 from phreg.report.markdown import markdown_table
 
 PLAIN_ELSEWHERE = "a plain stack in a class of its own, without an adapter here"
 # timm's modules whose networks are no plain ViTs of a class we know, by the reason.
 _REASONS = {
-    PLAIN_ELSEWHERE: "beit deepseek_vit gemma4_vit naflexvit qwen3_vit vision_transformer_relpos",
+    PLAIN_ELSEWHERE: "beit deepseek_vit gemma4_vit qwen3_vit vision_transformer_relpos",
     "attention of another kind (over channels, gated by position, with class attention at the end)": (
         "cait convit xcit"
     ),
@@ -74,7 +74,7 @@ def look(name: str, reason: str = "") -> Found:
     if reason:
         return Found(name, reason)
     with torch.device("meta"):
-        vit = undistilled(timm.create_model(name, pretrained=False))
+        vit = as_plain(timm.create_model(name, pretrained=False))
         try:
             family = family_of(vit, name)
             family.check(vit)

@@ -22,6 +22,7 @@ _IMAGE = (
     "preprocessor.patchifier.proj.weight",
     "patch_embed.projection.weight",
     "patch_embed.proj.weight",
+    "embeds.proj.weight",
 )
 _TEXT = ("text.token_embedding.weight", "token_embedding.weight")
 _BARE_TOWER = "conv1.weight"  # of CLIP's image tower alone, beside its positional embedding

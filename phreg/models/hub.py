@@ -16,7 +16,7 @@ from phreg.models.architecture import base_architecture, check_stock, vit_argume
 from phreg.models.backbone import Backbone
 from phreg.models.checkpoint_parts import image_part
 from phreg.models.connector import Connector
-from phreg.models.families import undistilled
+from phreg.models.families import as_plain
 from phreg.models.head import settle_head
 from phreg.models.hub_config import HubConfig, build_vit, outline_of, parse_hub_config
 from phreg.models.lora import merged
@@ -97,7 +97,7 @@ def load_student(uri: str) -> Student:
     """
     vit, state, config = read_hub_folder(uri)
     load_weights(vit, state, uri)
-    vit = undistilled(vit)
+    vit = as_plain(vit)
     settle_head(vit, None, uri, sure=config.is_ours)
     vit.eval().requires_grad_(False)
     mean, std = config.pretrained_cfg.mean, config.pretrained_cfg.std

@@ -15,7 +15,7 @@ from torch.nn import Module
 
 from phreg.config.model import PositiveFloat, Resize
 from phreg.errors import ModelError
-from phreg.models.families import FAMILIES, family_of
+from phreg.models.families import FAMILIES, check_class
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_BLOCKS = 256
@@ -102,7 +102,7 @@ class HubConfig(_Part):
         if classes is not None:  # 0: a network without a head, also where its architecture has one
             arguments.setdefault("num_classes", classes)
         vit: Any = timm.create_model(self.architecture, pretrained=False, **arguments)
-        family_of(vit, self.architecture)
+        check_class(vit, self.architecture)
         described: Any = vit
         described.pretrained_cfg = self.pretrained_cfg.model_dump() | {"architecture": self.architecture}
         return vit

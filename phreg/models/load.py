@@ -18,7 +18,7 @@ from phreg.models.backbone import Backbone
 from phreg.models.clip_details import Statistics, check_timm_gelu
 from phreg.models.clip_directory import is_clip_directory
 from phreg.models.clip_tower import downloaded, tower_by_name, tower_of_directory
-from phreg.models.families import family_of, undistilled
+from phreg.models.families import as_plain, check_class, family_of
 from phreg.models.head import head_of_tag, normalises_first, settle_head
 from phreg.models.hub import DOWNLOADED, WEIGHTS_FILE, read_hub_folder
 from phreg.models.model_names import check_timm_name, unknown_form
@@ -115,10 +115,10 @@ def load_teacher(config: TeacherConfig) -> Backbone:
 def _made(network: nn.Module, given: Given) -> Loaded:
     """A network of the caller's, copied."""
     vit, state = copy.deepcopy(network), given.state()
-    family_of(vit)
+    check_class(vit)
     if state is not None:
         load_weights(vit, state, str(given.checkpoint), given.head)
-    vit = undistilled(vit)
+    vit = as_plain(vit)
     settle_head(vit, given.head, f"this {type(vit).__name__}", given=True)
     return Loaded(vit)
 
@@ -142,14 +142,15 @@ def _from_timm(name: str, given: Given) -> Loaded:
     check_timm_name(name)
     with torch.device("meta"):  # before any weights are downloaded
         outline = timm.create_model(name, pretrained=False)
-        family_of(outline, f"timm's {name}").check(undistilled(outline))
+        outline = as_plain(outline)
+        family_of(outline, f"timm's {name}").check(outline)
     state, head = given.state(), given.head
     check_timm_gelu(name, state)
     vit: Any = downloaded(lambda: timm.create_model(name, pretrained=state is None), f"timm/{name}")
     if state is not None:
         head = head or head_of_tag(name.partition(".")[2])
         load_weights(vit, state, str(given.checkpoint), head)
-    vit = undistilled(vit)
+    vit = as_plain(vit)
     settle_head(vit, head, f"timm/{name}")
     return Loaded(vit)
 
@@ -159,7 +160,7 @@ def _from_directory(path: str, given: Given) -> Loaded:
     if "act_layer" not in config.model_args:
         check_timm_gelu(f"{config.architecture}.{config.tag}", state)
     load_weights(vit, state, given.checkpoint or path, given.head or head_of_tag(config.tag))
-    vit = undistilled(vit)
+    vit = as_plain(vit)
     settle_head(vit, given.head, path, sure=config.is_ours and given.checkpoint is None)
     return Loaded(vit, None, config.phreg.pos_embed_resize)
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from timm.models.naflexvit import NaFlexVit, checkpoint_filter_fn
 from torch import Tensor, nn
 
 from phreg.errors import CheckpointError
@@ -29,6 +30,8 @@ def load_weights(vit: Any, state: Mapping[str, Any], source: str, head: str | No
     no norm before the first block.
     """
     state = {k: v for k, v in state.items() if not str(k).startswith(_NOT_OURS)}
+    if isinstance(vit, NaFlexVit):
+        return _load_naflex(vit, state, source)
     _check_patch(vit, state, source)
     _take_grid(vit, state)
     try:
@@ -39,7 +42,21 @@ def load_weights(vit: Any, state: Mapping[str, Any], source: str, head: str | No
     if vit.attn_pool is None:
         renamed = {name: tensor for name, tensor in renamed.items() if not name.startswith("attn_pool.")}
     _take_head(vit, renamed)
-    _check_fits(vit, renamed, source, head)
+    _check_fits(vit, renamed, vit.state_dict(), source, head)
+    check_values(renamed, source)
+    vit.load_state_dict(renamed, strict=False)
+
+
+def _load_naflex(vit: NaFlexVit, state: dict[str, Any], source: str) -> None:
+    try:
+        renamed = checkpoint_filter_fn(state, vit)
+    except Exception as error:
+        raise CheckpointError(f"The weights at {source} do not fit", found=str(error)[:200]) from None
+    renamed = {name: tensor for name, tensor in renamed.items() if isinstance(tensor, Tensor)}
+    lost = ("head.", "attn_pool.")  # no part of the features
+    own = {name: tensor for name, tensor in vit.state_dict().items() if not name.startswith(lost)}
+    renamed = {name: tensor for name, tensor in renamed.items() if not name.startswith(lost)}
+    _check_fits(vit, renamed, own, source, "classifier")
     check_values(renamed, source)
     vit.load_state_dict(renamed, strict=False)
 
@@ -90,8 +107,10 @@ def _take_head(vit: Any, state: dict[str, Tensor]) -> None:
         vit.reset_classifier(weight.shape[0])
 
 
-def _check_fits(vit: Any, state: Mapping[str, Tensor], source: str, head: str | None) -> None:
-    expected = {name: tuple(tensor.shape) for name, tensor in vit.state_dict().items()}
+def _check_fits(
+    vit: Any, state: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str, head: str | None
+) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     # A classifier may be missing; CLIP's projection is part of the features.
     may_lack_head = head == "classifier" or not may_project(vit)

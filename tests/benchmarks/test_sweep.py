@@ -6,13 +6,13 @@ import timm
 from benchmarks.sweep import MODULES, PLAIN_ELSEWHERE, REASONS, as_markdown, look, sweep
 from phreg.models.families import FAMILIES
 
-OURS = {family.kind.__module__.rpartition(".")[2] for family in FAMILIES} | {"deit"}
+OURS = {family.kind.__module__.rpartition(".")[2] for family in FAMILIES} | {"deit", "naflexvit"}
 SAMPLE = (
     "vit_base_patch16_siglip_224", "vit_small_patch14_reg4_dinov2", "deit_tiny_distilled_patch16_224",
     "deit3_small_patch16_224", "aimv2_large_patch14_224", "vit_so400m_patch14_reg1_tipsv2",
     "vit_base_patch32_clip_224", "vit_base_patch8_224", "vit_small_patch16_dinov3",
     "vit_pe_core_base_patch16_224",
-    "eva02_tiny_patch14_224",
+    "eva02_tiny_patch14_224", "naflexvit_base_patch16_siglip", "naflexvit_base_patch16_radio_v3",
 )  # fmt: skip
 
 

@@ -2,13 +2,16 @@
 
 from typing import Any
 
+from timm.models.naflexvit import NaFlexVit
+
 from phreg.errors import ModelError
 from phreg.models.families.distilled import undistilled
 from phreg.models.families.eva import Evas
 from phreg.models.families.family import Family, Heads, Rope
+from phreg.models.families.naflex import plain_naflex
 from phreg.models.families.vision_transformer import VisionTransformers
 
-__all__ = ["FAMILIES", "Family", "Heads", "Rope", "family_of", "undistilled"]
+__all__ = ["FAMILIES", "Family", "Heads", "Rope", "as_plain", "check_class", "family_of"]
 
 FAMILIES: tuple[Family, ...] = (VisionTransformers(), Evas())
 
@@ -25,3 +28,14 @@ def family_of(vit: Any, name: str = "The model") -> Family:
         found=type(vit).__name__,
         remedy="take one of these, of any size and patch",
     )
+
+
+def as_plain(vit: Any) -> Any:
+    """A distilled DeiT or a NaFlexVit as the plain ViT that it is to the patches; any other as it is."""
+    return plain_naflex(vit) if isinstance(vit, NaFlexVit) else undistilled(vit)
+
+
+def check_class(vit: Any, name: str = "The model") -> None:
+    """Raise `ModelError` for a network that is neither of a family nor made so by `as_plain`."""
+    if not isinstance(vit, NaFlexVit):
+        family_of(vit, name)

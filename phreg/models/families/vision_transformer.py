@@ -76,7 +76,7 @@ class VisionTransformers(Family):
             "num_classes": int(vit.head.out_features) if isinstance(vit.head, nn.Linear) else 0,
             "global_pool": vit.global_pool,
         }
-        return found | _of_block(block, vit.embed_dim) if type(block) is Block else found
+        return found | of_block(block, vit.embed_dim) if type(block) is Block else found
 
     def base(self, vit: Any) -> str | None:
         named = named_architecture(vit)
@@ -98,7 +98,8 @@ class VisionTransformers(Family):
         return checkpoint_filter_fn(dict(state), vit, adapt_layer_scale="blocks.0.gamma_1" in state)
 
 
-def _of_block(block: Any, width: int) -> dict[str, Any]:
+def of_block(block: Any, width: int) -> dict[str, Any]:
+    """Arguments that say what a plain block is."""
     mlp = block.mlp
     found: dict[str, Any] = {
         "num_heads": int(block.attn.num_heads),
