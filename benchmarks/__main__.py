@@ -5,6 +5,7 @@ from importlib import import_module
 
 NAMES = {
     "device": "benchmarks.device",
+    "inference": "benchmarks.inference",
     "real": "benchmarks.real.command",
     "students": "benchmarks.students",
     "sweep": "benchmarks.sweep",
