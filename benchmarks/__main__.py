@@ -8,6 +8,7 @@ NAMES = {
     "inference": "benchmarks.inference",
     "real": "benchmarks.real.command",
     "students": "benchmarks.students",
+    "startup": "benchmarks.startup",
     "sweep": "benchmarks.sweep",
     "views": "benchmarks.views",
 }
