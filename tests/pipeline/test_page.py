@@ -109,7 +109,7 @@ def test_it_shows_what_is_registered(world: World) -> None:
         assert digest in html
     assert len(re.findall("<polyline ", html)) == 2 * 3
     assert "local-dir:." in html
-    assert str(world.registered.reason.split(";")[0]) in html.replace("&#x27;", "'")
+    assert str(world.registered.reason.split(";")[0]) in html.replace("&#39;", "'")
     world.entry.verify()
 
 
