@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from phreg.cache import TargetSpec, TargetStore
+from phreg.cache import TargetStore
 from phreg.distill.batches import BatchPlan
 from phreg.distill.held_out import HeldOutBatches
 from phreg.distill.job import StudentJob
@@ -28,7 +28,6 @@ from phreg.distill.student_run import StudentRun
 from phreg.distill.validation import validate
 from phreg.distill.workers import Workers
 from phreg.errors import ConfigError, ModelError, PhregError, TrainingError
-from phreg.models import Backbone
 from phreg.progress import tell
 from phreg.storage import Folder
 
@@ -114,9 +113,19 @@ def _train(
     runs = []
     for each in jobs:
         try:
-            runs.append(_begun(each, output, workers, plan, store.spec, teacher))
+            student = build_student(each, store.spec, teacher)
         except (TrainingError, ModelError, ConfigError) as error:
             outcomes[each.digest] = error
+            continue
+        student = student.on(workers.device)  # what a node lacks is no student's mistake: it is raised
+        try:
+            run = StudentRun(each, output, workers, plan, TrainingState.fresh(student, each.student))
+            tell("looking for a checkpoint to go on from")
+            run.state.resume(run.folder, workers)
+        except TrainingError as error:
+            outcomes[each.digest] = error
+        else:
+            runs.append(run)
     _Lessons(runs, samples, HeldOutBatches.of(held_out, job.student.batch_size, workers), plan, workers).give(
         on_progress
     )
@@ -126,16 +135,6 @@ def _train(
         except TrainingError as error:
             outcomes[run.job.digest] = error
     return outcomes
-
-
-def _begun(
-    job: StudentJob, output: Folder, workers: Workers, plan: BatchPlan, spec: TargetSpec, teacher: Backbone
-) -> StudentRun:
-    student = build_student(job, spec, teacher).on(workers.device)
-    run = StudentRun(job, output, workers, plan, TrainingState.fresh(student, job.student))
-    tell("looking for a checkpoint to go on from")
-    run.state.resume(run.folder, workers)
-    return run
 
 
 class _Lessons:
