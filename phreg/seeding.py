@@ -1,6 +1,7 @@
 """Random numbers that depend on what they are for: never on who draws them, when, or by which library."""
 
 import hashlib
+import math
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt64
@@ -35,6 +36,10 @@ class Draws:
     def uniform(self, count: int) -> Float64[np.ndarray, " count"]:
         """Even over [0, 1): multiples of 2^-53."""
         return (self.bits(count) >> np.uint64(11)) * 2.0**-53
+
+    def centred(self, *shape: int) -> Float64[np.ndarray, "..."]:
+        """Even around 0, with a standard deviation of 1."""
+        return (2 * self.uniform(math.prod(shape)) - 1).reshape(shape) * 3**0.5
 
     def integers(self, low: int, high: int, count: int) -> Int64[np.ndarray, " count"]:
         """Even over low ... high, both included. Bits that would make some likelier are drawn again."""

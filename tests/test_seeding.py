@@ -81,6 +81,13 @@ def test_bits_that_would_make_some_likelier_are_left_out(monkeypatch: pytest.Mon
     assert Draws(0).integers(0, 2, 2).tolist() == [2, 1]
 
 
+def test_centred_numbers_have_a_mean_of_0_and_a_deviation_of_1() -> None:
+    drawn = Draws(3).centred(200, 500)
+    assert drawn.shape == (200, 500)
+    assert abs(drawn.mean()) < 0.01
+    assert abs(drawn.std() - 1) < 0.01
+
+
 def test_uniform_numbers_are_even_and_below_one() -> None:
     drawn = Draws(3).uniform(100_000)
     assert drawn.min() >= 0

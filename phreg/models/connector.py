@@ -5,6 +5,8 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from phreg.seeding import Draws
+
 
 class Connector(nn.Module):
     """A linear map of channels [C to T] at each patch, then bilinear resampling to the targets' grid (h, w).
@@ -14,9 +16,8 @@ class Connector(nn.Module):
 
     def __init__(self, channels: int, target_channels: int, grid: tuple[int, int], seed: int = 0) -> None:
         super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        start = torch.randn(target_channels, channels, generator=generator) * channels**-0.5
-        self.weight = nn.Parameter(start)
+        start = Draws(seed, "connector").centred(target_channels, channels) * channels**-0.5
+        self.weight = nn.Parameter(torch.from_numpy(start).float())
         self.bias = nn.Parameter(torch.zeros(target_channels))
         self.grid = grid
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from phreg.errors import ModelError
+from phreg.seeding import Draws
 
 DEFAULT_RANK = 8
 LEARNT = ("blocks.*.down", "blocks.*.up")
@@ -17,12 +18,12 @@ LEARNT = ("blocks.*.down", "blocks.*.up")
 class LowRankLinear(nn.Linear):
     """A map whose weight is a frozen one plus `up` [out, rank] times `down` [rank, in]: at first the same."""
 
-    def __init__(self, linear: nn.Linear, rank: int, generator: torch.Generator) -> None:
+    def __init__(self, linear: nn.Linear, rank: int, draws: Draws) -> None:
         nn.Module.__init__(self)  # nn.Linear's own would make a weight that is a parameter
         self.in_features, self.out_features, self.bias = linear.in_features, linear.out_features, linear.bias
         self.frozen = linear.weight
-        down = torch.randn(rank, self.in_features, generator=generator) * self.in_features**-0.5
-        self.down = nn.Parameter(down.to(linear.weight))
+        down = draws.centred(rank, self.in_features) * self.in_features**-0.5
+        self.down = nn.Parameter(torch.from_numpy(down).to(linear.weight))
         self.up = nn.Parameter(linear.weight.new_zeros(self.out_features, rank))
 
     @property
@@ -61,9 +62,8 @@ def add_low_rank(vit: Any, rank: int, seed: int) -> None:
             expected=f"a rank below {smallest}, the smallest side of its linear maps",
             remedy="unlock the blocks themselves, or give a smaller rank",
         )
-    generator = torch.Generator().manual_seed(seed)
     for name, linear in maps.items():
-        vit.set_submodule(name, LowRankLinear(linear, rank, generator))
+        vit.set_submodule(name, LowRankLinear(linear, rank, Draws(seed, "lora", name)))
 
 
 def merged(vit: Any) -> Any:

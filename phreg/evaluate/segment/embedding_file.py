@@ -72,7 +72,7 @@ class EmbeddingFile:
                 f"{self.source} has no embedding of {len(lost)} of the {len(classes)} classes",
                 expected=f"one under a name of each, such as {lost[0]!r}",
                 found=f"nothing for {', '.join(map(repr, lost[:5]))}; there are "
-                f"{', '.join(map(repr, self.names[:5]))}",
+                f"{', '.join(map(repr, sorted(self.names)[:5]))}",
                 remedy="name the vectors as the set names its classes",
             )
         owner = torch.tensor([index for index, rows in enumerate(found) for _ in rows])
