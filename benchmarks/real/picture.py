@@ -17,6 +17,7 @@ ROWS = (  # file, method, its name in the picture
     ("views", "teacher over ten views, read value", "teacher, ten passes (value)"),
     ("views", "teacher over ten views, read naclip", "teacher, ten passes (naclip)"),
     ("read-outs", "naclip to value, read value", "student, one pass (value)"),
+    ("read-outs", "naclip (1 view) to value, read value", "same, targets not denoised"),
     ("read-outs", "naclip to naclip, read naclip", "student, one pass (naclip)"),
     ("read-outs", "naclip (1 view) to naclip, read naclip", "same, targets not denoised"),
     ("read-outs", "whole naclip to value, read value", "whole student, registers (value)"),

@@ -36,12 +36,12 @@ labels:
 _GATE = """\
 gate:
   rules:
-    - {metric: shift_cosine_mean, against: teacher}
-    - {metric: class_token_cosine, against: teacher, not_worse_than: 0.2}
-    - {metric: target_cosine_p50, against: champion}
+    - {{metric: shift_cosine_mean, against: teacher}}
+    - {{metric: class_token_cosine, against: teacher, not_worse_than: 0.2}}
+    - {{metric: target_cosine_p50, against: champion}}
 """
 _LABELLED_RULE = """\
-    - {metric: scenes.miou, against: teacher, not_worse_than: 2}  # the teacher as students are read, too
+    - {{metric: scenes.miou, against: teacher, not_worse_than: 2}}  # the teacher as students are read, too
 """
 _TABLE = """\
 # Made by `phreg demo`: `phreg table {table}` measures the run's students beside methods that train nothing.
@@ -71,15 +71,17 @@ def make_demo(
     labelled = not photos and "local-dir:" not in teacher  # class names need a text tower
     if labelled:
         _draw_labelled(output / "world")
-    gate = _GATE + (_LABELLED_RULE if labelled else "")
-    text = _RUN + (_LABELS if labelled else "") + gate.replace("{", "{{").replace("}", "}}")
+    text = _RUN + _LABELS + _GATE + _LABELLED_RULE if labelled else _RUN + _GATE
     known = {
         "config": run, "table": table, "run": run.name, "world": output / "world", "output": output,
         "labelled": LABELLED, "train": train, "validation": validation, "teacher": teacher,
         "training": "learning_rate: 5e-4, epochs: 8" if weights is None else "epochs: 1",
     }  # fmt: skip
-    if (weights or photos) and run.exists() and f"\nteacher: {teacher}\n" not in run.read_text():
-        raise ConfigError(f"{output} holds a demo of another teacher", remedy="give another --output")
+    asked = (f"teacher: {teacher}", f"images: {train}")
+    if (weights or photos) and run.exists() and not {*asked} <= {*run.read_text().splitlines()}:
+        raise ConfigError(
+            f"{output} holds a demo of another teacher, or of other images", remedy="give another --output"
+        )
     for path, content in ((run, text), (table, _TABLE)):
         if not path.exists() and (path == run or labelled):
             Folder(str(output)).write(path.name, content.format_map(known).encode())

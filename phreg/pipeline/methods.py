@@ -136,13 +136,11 @@ def measure(config: RunConfig, prepared: Prepared, method: Method, *, label_free
 
 def _known(config: RunConfig, prepared: Prepared, method: Method, label_free: bool) -> Measured | None:
     """What is stored of all that is asked for, found without loading a model or reading an image."""
-    identity, whole = (
-        known_identity(config, prepared, method.model_url),
-        _calibrated(config, prepared, method),
-    )
-    if identity is None or whole is None:
+    identity = known_identity(config, prepared, method.model_url)
+    calibrated = _calibrated(config, prepared, method)
+    if identity is None or calibrated is None:
         return None
-    method = whole
+    method = calibrated
     if method.model_url is None and method.read_out is not None:
         identity = identity.under(method.read_out)
     kept, found = kept_in(config), Measured({})
@@ -180,7 +178,6 @@ def _calibrated(config: RunConfig, prepared: Prepared, method: Method) -> Method
 
 def _measure(config: RunConfig, prepared: Prepared, method: Method, label_free: bool) -> Measured:
     """In a worker."""
-
     bench = Bench(config, device_of(config))
     backbone = method.load(config).on(bench.device)
     note_loaded(config, method.model_url, backbone)

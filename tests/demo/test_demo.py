@@ -47,7 +47,17 @@ def test_a_vit_and_photos_of_ones_own(tmp_path: Path, monkeypatch) -> None:
     assert (len(prepared.train), len(prepared.validation), table) == (2, 1, None)
     assert not prepared.columns
     assert load_config(run).teacher.model == f"local-dir:{tmp_path}/vit"
+    make_demo(tmp_path / "demo", str(tmp_path / "vit"), str(tmp_path / "photos"))
     with pytest.raises(ConfigError, match="another teacher"):
+        make_demo(tmp_path / "demo", photos=str(tmp_path / "photos"))
+
+
+def test_photos_do_not_take_the_place_of_a_demo_of_scenes(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(inputs, "SCENES_PER_SHARD", 2)
+    monkeypatch.setattr(inputs, "LABELLED", 2)
+    make_demo(tmp_path / "demo")
+    _photos(tmp_path / "photos", 5)
+    with pytest.raises(ConfigError, match="of other images"):
         make_demo(tmp_path / "demo", photos=str(tmp_path / "photos"))
 
 
