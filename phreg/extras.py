@@ -4,7 +4,12 @@ import importlib.util
 
 from phreg.errors import ConfigError
 
-EXTRAS = {"ray": "ray", "prefect": "prefect", "s3fs": "s3"}
+EXTRAS = {
+    "ray": "ray",
+    "prefect": "prefect",
+    "s3fs": "s3",
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
+}
 """Packages, each with the extra that it comes with."""
 
 
@@ -14,7 +19,7 @@ def installed(package: str) -> bool:
 
 def to_install(*packages: str) -> str:
     """The command that installs them; packages that are no extra of ours under their own names."""
-    extras = [EXTRAS[package] for package in packages if package in EXTRAS]
+    extras = dict.fromkeys(EXTRAS[package] for package in packages if package in EXTRAS)
     others = [package for package in packages if package not in EXTRAS]
     ours = [f'"phreg[{",".join(extras)}]"'] if extras else []
     return " ".join(["pip install", *ours, *others])

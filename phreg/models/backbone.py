@@ -211,7 +211,7 @@ class Backbone(nn.Module):
         """Prefix tokens (class token, registers), then patches, positional embedding added."""
         vit, (h, w) = self.vit, tokens.shape[1:3]
         patches = tokens.flatten(1, 2)
-        prefix = [t.expand(len(tokens), -1, -1) for t in (vit.cls_token, vit.reg_token) if t is not None]
+        prefix = [t.expand(tokens.shape[0], -1, -1) for t in (vit.cls_token, vit.reg_token) if t is not None]
         if vit.pos_embed is None:
             return torch.cat([*prefix, patches], 1)
         embedded_prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens

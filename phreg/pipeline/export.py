@@ -1,0 +1,134 @@
+"""Export: a student as other programs take it, written once it computes the same on real images."""
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from phreg.data import cut_middle, decode_image, expand_images, read_shard
+from phreg.data.pack_source import list_images
+from phreg.demo.world.scenes import draw_scene
+from phreg.errors import DataError, ModelError, SampleError, hide_credentials
+from phreg.models import Student, load_student
+from phreg.models.graphs import FromPixels, Run, as_onnx, as_torch_export, run_onnx, run_torch_export
+from phreg.models.hub import CONFIG_FILE
+from phreg.models.sizes import resize
+from phreg.progress import tell
+from phreg.registry import Registry
+from phreg.storage import Folder, read_url
+
+MOST_IMAGES = 8
+SCENES = 4
+TOLERANCE = 1e-3
+"""Of the largest difference, relative to the root mean square of the student's features."""
+_GRAPHS = {"onnx": (as_onnx, run_onnx), "torch-export": (as_torch_export, run_torch_export)}
+
+
+class Checked(NamedTuple):
+    """How far an export is from its student: the largest difference, absolute and relative to the root mean
+    square of what the student gives, on so many images."""
+
+    difference: float
+    relative: float
+    images: int
+
+
+def export_student(
+    student: str,
+    to: str,
+    output: str,
+    image_size: int | tuple[int, int] | None = None,
+    images: Sequence[str] = (),
+    tolerance: float = TOLERANCE,
+) -> Checked:
+    """Write a student to the file or URL `output`, `to` `onnx` or `torch-export` (see `models/graphs.py`).
+
+    `student` is a folder in timm's hub layout, or REGISTRY/MODEL/ALIAS. `images` are image files, globs,
+    folders and `.tar` shards, of which the first few are taken; without any, scenes are drawn.
+
+    Raises `ModelError` if the two differ by more than the tolerance; nothing is written then.
+    """
+    write, read = _GRAPHS[to]
+    model = _loaded(student, image_size)
+    crops = _crops(images, model.image_size)
+    tell(f"exporting to {to}")
+    data = write(model)
+    tell("checking")
+    checked = compare(FromPixels(model), read(data), crops)
+    check_tolerance(checked, tolerance, to)
+    folder, _, name = output.rpartition("/")
+    Folder(folder or os.curdir).write(name, data)
+    return checked
+
+
+def compare(model: Run, export: Run, crops: UInt8[np.ndarray, "N H W 3"]) -> Checked:
+    """The first image by itself, the others together: a batch of one is where exports go wrong."""
+    pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+    wanted, found = (_in_two(run, pixels) for run in (model, export))
+    difference = float((found - wanted).abs().max())
+    return Checked(difference, difference / float(wanted.square().mean().sqrt()), len(crops))
+
+
+@torch.no_grad()
+def _in_two(run: Run, pixels: Float[Tensor, "N 3 H W"]) -> Tensor:
+    return torch.cat([run(part) for part in (pixels[:1], pixels[1:]) if len(part)])
+
+
+def check_tolerance(checked: Checked, tolerance: float, to: str) -> None:
+    if not checked.relative <= tolerance:  # NaN is none
+        raise ModelError(
+            f"The export to {to} does not compute what the student does, and was not written",
+            expected=f"features that differ by at most {tolerance:g} of their root mean square",
+            found=f"{checked.relative:.2g} of it ({checked.difference:.2g}) on {checked.images} images",
+            remedy="allow more by --tolerance, if that is close enough for you; else please report it",
+        )
+
+
+def _loaded(place: str, image_size: int | tuple[int, int] | None) -> Student:
+    student = load_student(student_folder(place))
+    resize(student.vit, image_size, student.pos_embed_resize)
+    return student
+
+
+def student_folder(place: str) -> str:
+    """The folder that is meant: itself, or the version of REGISTRY/MODEL that an alias points at."""
+    place = place.removeprefix("local-dir:").rstrip("/")
+    registry, model, which = ["", "", *place.rsplit("/", 2)][-3:]
+    if registry and not Folder(place).exists(CONFIG_FILE):
+        known = Registry(Folder(registry))
+        if model in known.models():
+            return known.entry(model, which).url
+    return place
+
+
+def _crops(given: Sequence[str], size: tuple[int, int]) -> UInt8[np.ndarray, "N H W 3"]:
+    """The middle of each of the first images, at the student's size. Raises `DataError` if none decodes."""
+    if not given:
+        scenes = (draw_scene(0, index, max(size)).image for index in range(SCENES))
+        return np.stack([cut_middle(Image.fromarray(scene), *size) for scene in scenes])
+    crops, wrong = [], ""
+    for name, data in itertools.islice(_encoded(given), MOST_IMAGES):
+        try:
+            crops.append(cut_middle(decode_image(data), *size))
+        except SampleError as error:
+            wrong = f"{name}: {error.problem}"
+    if not crops:
+        raise DataError("None of the images can be used", "at least one that decodes", wrong)
+    return np.stack(crops)
+
+
+def _encoded(given: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    for place in given:
+        if place.endswith(".tar"):
+            yield from ((sample.key, sample.image) for sample in read_shard(place).samples)
+        elif os.path.isdir(os.path.expanduser(place)):
+            folder = Folder(place)
+            yield from ((hide_credentials(path), folder.read(path)) for path in list_images(folder))
+        else:
+            yield from ((hide_credentials(url), read_url(url)) for url in expand_images([place]))

@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import pytest
+
+from phreg.cli import main
+from phreg.errors import ModelError, RegistryError
+from phreg.models import add_registers, hub_files, load_backbone
+from phreg.pipeline import export
+from phreg.pipeline.export import export_student, student_folder
+from phreg.registry import Registry
+from phreg.storage import Folder
+from tests.helpers import jpeg_bytes, make_image, tiny_clip, write_shard
+
+
+@pytest.fixture
+def student(tmp_path: Path) -> str:
+    for name, data in hub_files(add_registers(load_backbone(tiny_clip(depth=1)), 2)).items():
+        (Folder(str(tmp_path)) / "student").write(name, data)
+    return str(tmp_path / "student")
+
+
+def test_the_command_says_how_far_it_is_off(
+    student: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard = write_shard(tmp_path / "images-000000.tar", n=2)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(jpeg_bytes(make_image()))
+    (tmp_path / "photos" / "b.jpg").write_bytes(b"none")
+    out = tmp_path / "new" / "student.pt2"
+    images = ["--images", str(shard), str(tmp_path / "photos"), str(tmp_path / "photos" / "a*.jpg")]
+    arguments = [
+        "export",
+        student,
+        "--to",
+        "torch-export",
+        "--output",
+        str(out),
+        "--image-size",
+        "80",
+        *images,
+    ]
+    assert main(arguments) == 0
+    assert "on 4 images its features differ from the student's by at most" in capsys.readouterr().out
+    assert out.exists()
+
+
+def test_an_export_that_is_off_is_not_written(
+    student: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another = add_registers(load_backbone(tiny_clip(seed=1, depth=1)), 2)
+    graph = export._GRAPHS["torch-export"]
+    monkeypatch.setitem(export._GRAPHS, "torch-export", (lambda model: graph[0](another), graph[1]))
+    with pytest.raises(ModelError, match=r"does not compute(?s:.)*on 4 images"):
+        export_student(student, "torch-export", str(tmp_path / "student.pt2"))
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
+
+
+def test_an_output_of_another_kind(student: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", student, "--to", "onnx", "--output", "student.pt2"]) == 2
+    assert "expected: PATH.onnx" in capsys.readouterr().err
+
+
+def test_registered_students_by_version_and_alias(student: str, tmp_path: Path) -> None:
+    files = {path.name: path.read_bytes() for path in Path(student).iterdir()}
+    registry = Registry(Folder(str(tmp_path / "registry")))
+    about = {"student": "s", "student_digest": "0" * 64, "metrics": {}, "teacher_metrics": {}, "lineage": {}}
+    entry = registry.register("photos", files, **about)
+    registry.promote("photos", entry.version, "champion", "test")
+    for which in ("1", "champion"):
+        assert Folder(student_folder(f"{registry.folder.url}/photos/{which}/")).url == entry.url
+    with pytest.raises(RegistryError, match="no alias 'best'"):
+        student_folder(f"{registry.folder.url}/photos/best")
