@@ -11,7 +11,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 PYTEST = $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 TEST_PROCESSES ?= 2
 
-.PHONY: demo test quick test-slow lint audit setup setup-dev clean
+.PHONY: demo test quick test-slow lint audit docs setup setup-dev clean
 
 demo: setup  ## the whole pipeline on drawn scenes, in a few minutes on two cores
 	$(BIN)/phreg demo
@@ -35,6 +35,9 @@ lint: setup-dev
 audit: setup-dev  ## known vulnerabilities in what we pin; asks the package index
 	$(BIN)/python infra/audit.py
 
+docs: setup-dev  ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
 
@@ -49,4 +52,4 @@ $(VENV)/.dev: $(VENV)/.runtime infra/requirements-dev.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) runs site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -64,16 +64,17 @@ def load_backbone(
     """A frozen ViT in eval mode that maps normalised images to dense features.
 
     Args:
-        model: a name or a network of timm's (`VisionTransformer`, `Eva`), copied and left as it is. Names are
-            `timm/NAME[.TAG]`, `open_clip/NAME[:TAG]`, `local-dir:PATH` (timm's hub layout),
+        model: a name or a network of timm's (`VisionTransformer`, `Eva`, `NaFlexVit`), copied and left as it
+            is. Names are `timm/NAME[.TAG]`, `open_clip/NAME[:TAG]`, `local-dir:PATH` (timm's hub layout),
             `hf-hub:OWNER/NAME[@REVISION]` (that layout on a hub), `open_clip-dir:PATH` (open_clip's)
             and `phreg/small-clip` (the one we ship).
         checkpoint: fsspec URL of weights in timm's, DINOv2's or CLIP's naming; without one, a named
             model's weights are downloaded.
         image_size: pixels, one side or (H, W); the positional embedding is resampled to it once.
         read_out: `standard`, `value`, `csa`, `naclip` or `qq`.
-        mean, std: per channel, of images in [0, 1]; default: the model's own (CLIP's for a bare CLIP-like
-            ViT, ImageNet's for any other).
+        mean: per channel, of images in [0, 1]; default: the model's own (CLIP's for a bare CLIP-like ViT,
+            ImageNet's for any other).
+        std: likewise.
         head: what a linear head is: CLIP's `projection`, which is part of its features, or a `classifier`.
             Default: what weights, tag and architecture say; in a CLIP-like ViT of your own, a projection.
         checkpoint_key: which network of a checkpoint that has several, for instance `teacher.backbone`.
