@@ -1,16 +1,16 @@
 """The loss curve: one point a training step (over the global batch) and one a validation."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 Split = Literal["train", "validation"]
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """The terms of the loss after `step` steps, and `epoch` passes over the data.
+    """The loss after `step` steps, its terms and their `total`, and `epoch` passes over the data.
 
     `lr` is the learning rate of that step, `grad_norm` its global gradient norm before clipping (None for
     validation). No clock: the curve of an interrupted run equals that of an undisturbed one.
@@ -19,24 +19,33 @@ class CurvePoint:
     step: int
     epoch: float
     split: Split
-    cosine: float
-    mse: float
-    total: float
+    losses: Mapping[str, float]
     lr: float
     grad_norm: float | None
 
     @property
-    def losses(self) -> dict[str, float]:
-        return {"cosine": self.cosine, "mse": self.mse, "total": self.total}
+    def total(self) -> float:
+        return self.losses["total"]
 
 
 def curve_to_jsonl(points: Sequence[CurvePoint]) -> str:
     """One JSON object a line."""
-    return "".join(json.dumps(asdict(point)) + "\n" for point in points)
+    return "".join(json.dumps(_flat(point)) + "\n" for point in points)
 
 
 def curve_from_jsonl(text: str) -> list[CurvePoint]:
-    return [CurvePoint(**json.loads(line)) for line in text.splitlines()]
+    return [_point(**json.loads(line)) for line in text.splitlines()]
+
+
+def _flat(point: CurvePoint) -> dict[str, Any]:
+    ends = {"lr": point.lr, "grad_norm": point.grad_norm}
+    return {"step": point.step, "epoch": point.epoch, "split": point.split, **point.losses, **ends}
+
+
+def _point(
+    step: int, epoch: float, split: Split, lr: float, grad_norm: float | None, **losses: float
+) -> CurvePoint:
+    return CurvePoint(step, epoch, split, losses, lr, grad_norm)
 
 
 def last_point(points: Sequence[CurvePoint], split: Split) -> CurvePoint:

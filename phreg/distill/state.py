@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from phreg.config.run import StudentConfig
+from phreg.distill import optimizer
 from phreg.distill.checkpoint import (
     Checkpoint,
     checkpoint_path,
@@ -48,8 +49,7 @@ class TrainingState:
     @staticmethod
     def fresh(student: Student, settings: StudentConfig) -> "TrainingState":
         unlocked = [p for p in student.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(unlocked, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        return TrainingState(student, optimizer)
+        return TrainingState(student, optimizer.make_optimizer(unlocked, settings))
 
     @property
     def loss(self) -> float:

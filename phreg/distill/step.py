@@ -1,6 +1,6 @@
 """One training step: forward, backward, the sum over workers, clipping, AdamW."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,11 +17,9 @@ from phreg.models import Student
 
 @dataclass(frozen=True)
 class StepLosses:
-    """Mean terms over the global batch, and the gradient's norm before clipping."""
+    """Mean terms and `total` over the global batch, and the gradient's norm before clipping."""
 
-    cosine: float
-    mse: float
-    total: float
+    losses: Mapping[str, float]
     grad_norm: float
 
 
@@ -55,12 +53,13 @@ def training_step(
     (loss.total * len(batch)).backward()
     # Parameters without influence have no gradient (query, key and MLP of the last block under `value`).
     learning = [p for p in student.parameters() if p.grad is not None]
-    losses = torch.stack([*loss, torch.ones_like(loss.total)]).detach() * len(batch)
+    parts = loss.parts
+    losses = torch.stack([*parts.values(), torch.ones_like(loss.total)]).detach() * len(batch)
     buffer = workers.sum(torch.cat([p.grad.flatten() for p in learning if p.grad is not None] + [losses]))
-    gradient, (cosine, mse, total) = buffer[:-4] / buffer[-1], (buffer[-4:-1] / buffer[-1]).tolist()
+    gradient, summed = buffer[: -len(losses)] / buffer[-1], buffer[-len(losses) : -1]
     norm = gradient.norm()
-    means = StepLosses(cosine, mse, total, norm.item())
-    if not torch.isfinite(buffer[-4:-1].sum() + norm):
+    means = StepLosses(dict(zip(parts, (summed / buffer[-1]).tolist(), strict=True)), norm.item())
+    if not torch.isfinite(summed.sum() + norm):
         return _skipped(step, means, batch, _finite(losses, learning), workers)
     if settings.clip_gradient is not None:
         gradient *= (settings.clip_gradient / (norm + 1e-6)).clamp(max=1)
@@ -79,5 +78,5 @@ def _finite(losses: Tensor, learning: Sequence[torch.nn.Parameter]) -> bool:
 def _skipped(step: int, means: StepLosses, batch: Batch, finite_here: bool, workers: Workers) -> SkippedStep:
     """Names the crops of the workers whose own numbers are not finite; if there are none, those of all."""
     guilty = workers.gather([] if finite_here else batch.keys) or workers.gather(batch.keys)
-    found = f"loss {means.total}, gradient norm {means.grad_norm}"
+    found = f"loss {means.losses['total']}, gradient norm {means.grad_norm}"
     return SkippedStep(step, found, tuple(guilty[:SAMPLES]))

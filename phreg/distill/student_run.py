@@ -57,13 +57,13 @@ class StudentRun:
             self._skip(made)
         else:
             epoch = self.plan.epochs_after(state.step - 1)
-            state.curve.append(CurvePoint(state.step, epoch, "train", lr=lr, **vars(made)))
+            state.curve.append(CurvePoint(state.step, epoch, "train", made.losses, lr, made.grad_norm))
 
     def validated(self, losses: dict[str, float]) -> None:
         """The held-out losses after the step just made."""
         step = self.state.step - 1
         epoch, lr = self.plan.epochs_after(step), self._learning_rate(step)
-        point = CurvePoint(self.state.step, epoch, "validation", lr=lr, grad_norm=None, **losses)
+        point = CurvePoint(self.state.step, epoch, "validation", losses, lr, grad_norm=None)
         self.state.curve.append(point)
 
     def save(self) -> None:
@@ -86,8 +86,8 @@ class StudentRun:
             steps=state.step,
             resumed_from=state.resumed_from,
             seconds=state.seconds,
-            train_loss=last_point(state.curve, "train").losses,
-            validation_loss=last_point(state.curve, "validation").losses,
+            train_loss=dict(last_point(state.curve, "train").losses),
+            validation_loss=dict(last_point(state.curve, "validation").losses),
             url=self.folder.url,
             skipped_steps=state.skipped,
         )

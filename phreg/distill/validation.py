@@ -11,6 +11,7 @@ from phreg.distill.step import batch_loss
 from phreg.distill.student_run import StudentRun
 from phreg.distill.workers import Workers
 from phreg.errors import TrainingError
+from phreg.method.loss import TERMS
 from phreg.progress import tell
 
 
@@ -25,23 +26,24 @@ def validate(
     if not runs:
         return []
     guilty: list[list[str]] = [[] for _ in runs]
-    sums = [torch.zeros(3, dtype=torch.float64, device=workers.device) for _ in runs]
+    names = [*TERMS, "total"]
+    sums = [torch.zeros(len(names), dtype=torch.float64, device=workers.device) for _ in runs]
     done = 0
     for batch in held_out.batches():
         shared = batch.on(workers.device)
         for run, total, bad in zip(runs, sums, guilty, strict=True):
             loss = batch_loss(run.student, shared, run.job.student.precision, workers.device)
-            total += torch.stack(list(loss)).double() * len(batch)
+            total += torch.stack(list(loss.parts.values())).double() * len(batch)
             bad += batch.keys if not torch.isfinite(loss.total) else ()
         done += len(batch)
         tell("validating", done, len(held_out.share), "crops")
     found: list[dict[str, float] | TrainingError] = []
     for run, total, bad in zip(runs, sums, guilty, strict=True):
-        cosine, mse, both = (workers.sum(total) / held_out.count).tolist()
-        if all(map(math.isfinite, (cosine, mse, both))):
-            found.append({"cosine": cosine, "mse": mse, "total": both})
+        losses = dict(zip(names, (workers.sum(total) / held_out.count).tolist(), strict=True))
+        if all(map(math.isfinite, losses.values())):
+            found.append(losses)
         else:
-            found.append(_not_finite(run.state.step, both, workers.gather(bad)))
+            found.append(_not_finite(run.state.step, losses["total"], workers.gather(bad)))
     return found
 
 

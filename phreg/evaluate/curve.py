@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 
 from phreg.errors import DataError
 from phreg.evaluate.panels import INK, QUIET, new_figure, plain_log_axis, png
+from phreg.method.loss import TERMS
 
-TERMS = {"cosine": "1 - cosine", "mse": "mean squared error", "total": "total"}
 LOG_FROM = 4.0
 STYLES: dict[str, dict[str, Any]] = {
     "train": {"color": "#9db7d5", "linewidth": 1.2},
@@ -17,15 +17,16 @@ STYLES: dict[str, dict[str, Any]] = {
 
 
 def draw_curve(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """PNG bytes of the rows of `curve.jsonl` (`step`, `split`, `cosine`, `mse`, `total`).
+    """PNG bytes of the rows of `curve.jsonl` (`step`, `split`, the terms of the loss, `total`).
 
     The scale is logarithmic where the values span much (`LOG_FROM`). Raises `DataError` if there are no rows.
     """
     if not rows:
         raise DataError("There is no loss curve to draw", expected="at least one row", found="none")
-    figure = new_figure(3 * 3.4, 2.9)
-    panels = figure.subplots(1, len(TERMS))
-    for axes, (term, title) in zip(panels, TERMS.items(), strict=True):
+    titles = {name: term.title for name, term in TERMS.items() if name in rows[0]} | {"total": "total"}
+    figure = new_figure(len(titles) * 3.4, 2.9)
+    panels = figure.subplots(1, len(titles))
+    for axes, (term, title) in zip(panels, titles.items(), strict=True):
         for split, style in STYLES.items():
             points = sorted((row["step"], row[term]) for row in rows if row["split"] == split)
             if points:

@@ -1,5 +1,9 @@
-"""The distillation loss (paper section 3.3): (1 - cosine) + MSE, a patch each, then the mean."""
+"""The distillation loss (paper section 3.3): (1 - cosine) + MSE, each a mean over patches."""
 
+import functools
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch.nn.functional as F  # noqa: N812 (torch's own idiom)
@@ -11,12 +15,60 @@ from phreg.errors import ConfigError
 Scalar = Float[Tensor, ""]
 
 
-class DistillationLoss(NamedTuple):
-    """The terms and their sum, each a scalar tensor."""
+class LossTerm(NamedTuple):
+    """`of(target, predicted, channels)` is a scalar of two float32 tensors of one shape, whose channels are
+    along that dimension. `title` and `meaning` are for figures and pages."""
 
-    cosine: Scalar
-    mse: Scalar
-    total: Scalar
+    of: Callable[[Tensor, Tensor, int], Tensor]
+    title: str
+    meaning: str
+
+
+def _one_minus_cosine(target: Tensor, predicted: Tensor, channels: int) -> Tensor:
+    return 1 - F.cosine_similarity(target, predicted, dim=channels).mean()
+
+
+def _mean_squared_error(target: Tensor, predicted: Tensor, channels: int) -> Tensor:
+    return F.mse_loss(predicted, target)
+
+
+TERMS: dict[str, LossTerm] = {
+    "cosine": LossTerm(
+        _one_minus_cosine,
+        "1 - cosine",
+        "how far the features' directions are from the denoised targets'",
+    ),
+    "mse": LossTerm(
+        _mean_squared_error,
+        "mean squared error",
+        "how far the features themselves are from the targets",
+    ),
+}
+"""What is summed, in this order. Curves, validation, figures and pages show whatever stands here."""
+
+
+@dataclass(frozen=True)
+class DistillationLoss:
+    """The terms, each a scalar tensor, and their sum."""
+
+    terms: Mapping[str, Scalar]
+
+    @property
+    def cosine(self) -> Scalar:
+        return self.terms["cosine"]
+
+    @property
+    def mse(self) -> Scalar:
+        return self.terms["mse"]
+
+    @functools.cached_property
+    def total(self) -> Scalar:
+        return functools.reduce(operator.add, self.terms.values())
+
+    @property
+    def parts(self) -> dict[str, Scalar]:
+        """The terms and `total`, by name."""
+        return {**self.terms, "total": self.total}
 
 
 def distillation_loss(target: Tensor, predicted: Tensor) -> DistillationLoss:
@@ -34,6 +86,4 @@ def distillation_loss(target: Tensor, predicted: Tensor) -> DistillationLoss:
         )
     channels = 1 if target.ndim == 4 else -1
     target, predicted = target.float(), predicted.float()
-    cosine = 1 - F.cosine_similarity(target, predicted, dim=channels).mean()
-    mse = F.mse_loss(predicted, target)
-    return DistillationLoss(cosine, mse, cosine + mse)
+    return DistillationLoss({name: term.of(target, predicted, channels) for name, term in TERMS.items()})

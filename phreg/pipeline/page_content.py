@@ -5,17 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phreg.distill.curve import CurvePoint, Split, curve_from_jsonl
+from phreg.method.loss import TERMS
 from phreg.models import load_student, timm_snippet
 from phreg.pipeline.columns import arrow
 from phreg.registry import Decision, Entry
 from phreg.report import Cell, Curve, Fact, ReportPage, Section, Table
 from phreg.types import HIGHER_IS_BETTER, KEPT_FROM_TEACHER
 
-TERMS = {
-    "total": ("Loss", "the sum of the two terms, which training makes small"),
-    "cosine": ("1 - cosine", "how far the features' directions are from the denoised targets'"),
-    "mse": ("Mean squared error", "how far the features themselves are from the targets"),
-}
 MEASURES = {
     "artifact_rate": (
         "artifact patches",
@@ -66,7 +62,7 @@ def page_of(entry: Entry, decision: Decision | None, sections: Sequence[Section]
         reasons=decision.reasons if decision else (),
         measures=measures_table(record.metrics, record.teacher_metrics, as_teacher),
         sections=tuple(sections),
-        curves=_curves(points),
+        curves=curves(points),
         loading=timm_snippet(student, "."),
         making=_making(origin["config"], record.student, points),
         lineage=_lineage(origin),
@@ -137,12 +133,16 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _curves(points: Sequence[CurvePoint]) -> tuple[Curve, ...]:
+def curves(points: Sequence[CurvePoint]) -> tuple[Curve, ...]:
     if not points:
         return ()
+    shown = {"total": ("Loss", "the sum of its terms, which training makes small")}
+    shown |= {
+        n: (term.title.capitalize(), term.meaning) for n, term in TERMS.items() if n in points[0].losses
+    }
     return tuple(
         Curve(title, meaning, _split(points, "train", term), _split(points, "validation", term))
-        for term, (title, meaning) in TERMS.items()
+        for term, (title, meaning) in shown.items()
     )
 
 

@@ -9,9 +9,7 @@ points = st.builds(
     step=st.integers(1),
     epoch=number,
     split=st.sampled_from(["train", "validation"]),
-    cosine=number,
-    mse=number,
-    total=number,
+    losses=st.fixed_dictionaries({"cosine": number, "mse": number, "total": number}),
     lr=number,
     grad_norm=st.none() | number,
 )
@@ -26,7 +24,7 @@ def test_every_bit_survives_the_file(curve: list[CurvePoint]) -> None:
 
 def test_the_last_point_of_a_split() -> None:
     curve = [
-        CurvePoint(s, 1, split, s, 0, s, 1, None)
+        CurvePoint(s, 1, split, {"cosine": s, "mse": 0, "total": s}, 1, None)
         for s, split in ((1, "train"), (2, "validation"), (3, "train"))
     ]
     assert last_point(curve, "validation").step == 2

@@ -14,7 +14,7 @@ def features(seed: int, *shape: int) -> torch.Tensor:
 @given(seed=st.integers(0, 10_000))
 def test_zero_on_itself(seed: int) -> None:
     target = features(seed, 2, 9, 8)
-    assert all(abs(term.item()) < 1e-6 for term in distillation_loss(target, target))
+    assert all(abs(term.item()) < 1e-6 for term in distillation_loss(target, target).parts.values())
 
 
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.1, 10))
@@ -30,7 +30,7 @@ def test_maps_and_tokens_agree() -> None:
     target, predicted = features(0, 2, 8, 3, 3), features(1, 2, 8, 3, 3)
     maps = distillation_loss(target, predicted)
     tokens = distillation_loss(target.flatten(2).mT, predicted.flatten(2).mT)
-    for one, other in zip(maps, tokens, strict=True):
+    for one, other in zip(maps.parts.values(), tokens.parts.values(), strict=True):
         assert one.item() == pytest.approx(other.item(), abs=1e-6)
 
 
@@ -64,7 +64,7 @@ def test_features_that_are_zero_or_nearly_give_finite_losses_and_gradients(
     given_ = (predicted * features(seed + 1, 1, 9, 8)).requires_grad_()
     loss = distillation_loss(wanted, given_)
     loss.total.backward()
-    assert all(torch.isfinite(term) for term in loss)
+    assert all(torch.isfinite(term) for term in loss.parts.values())
     assert torch.isfinite(given_.grad).all()
     if not target:
         assert loss.cosine.item() == pytest.approx(1)

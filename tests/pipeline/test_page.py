@@ -75,7 +75,7 @@ def save_untrained(config: RunConfig, teacher: Backbone, folder: Folder) -> Stud
     for name, data in hub_files(new_student(teacher, config.students[0])).items():
         folder.write(f"model/{name}", data)
     points = [
-        CurvePoint(step, step / 2, split, 0.5, 0.2, 0.7, 1e-4, None)
+        CurvePoint(step, step / 2, split, {"cosine": 0.5, "mse": 0.2, "total": 0.7}, 1e-4, None)
         for step in (1, 2)
         for split in ("train", "validation")
     ]
