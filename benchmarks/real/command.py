@@ -4,58 +4,31 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
 import torch
-from torch import Tensor
 
+from benchmarks.real.ablation import ablate
 from benchmarks.real.grid import grid
 from benchmarks.real.measure import measure
 from benchmarks.real.names import FILES
-from benchmarks.real.protocols import Bench, camvid, voc
-from benchmarks.real.students import job_of, whole_student
-from benchmarks.real.tables import markdown, results, write_csv
-from benchmarks.real.targets import held_out_shard, make_targets
+from benchmarks.real.probes import DINOV2, probe_all
+from benchmarks.real.quantised import quantise_all
+from benchmarks.real.students import whole_student
+from benchmarks.real.tables import results, write_tables
 from benchmarks.real.trunk import Trunk
-from benchmarks.real.weights import FOLDER, QUANTISED, clip_folder, is_there
+from benchmarks.real.weights import FOLDER, QUANTISED, is_there
+from benchmarks.real.work import HELD_OUT, READ_OUTS, SHARDS, Work
 from phreg.config.denoisers import DenoiserConfig, RefinedViewsConfig, ViewsConfig
-from phreg.config.run import StudentConfig, TargetConfig, TeacherConfig
 from phreg.config.stages import Precision
-from phreg.data import cut_middle, decode_image, read_shard
 from phreg.method.denoising import Denoising, calibrate, denoiser_of
-from phreg.models import Backbone, load_teacher
+from phreg.models import Backbone
 
-READ_OUTS = ("naclip", "value", "qq")
 ALL_READ_OUTS = (*READ_OUTS, "csa", "standard")
-SHARDS = ("voc/train-000000.tar", "photos/photos-000000.tar")
-HELD_OUT = "voc/train-000005.tar"
 REFINED = ("mean", "trimmed_mean", "median", "agreement")
-PARTS = ("teacher", "views", "denoisers", "grid", "windows", "students")
+PARTS = ("teacher", "views", "denoisers", "grid", "windows", "students", "ablation", "quantised", "probes")
 
 
-class Work:
-    """The parts of the benchmark, on the files of one user."""
-
-    def __init__(self, weights: Path, data: Path, out: Path, precision: Precision, short_side: int) -> None:
-        self.out, self.cache = out, str(out / "cache")
-        self.teacher = TeacherConfig(
-            model=f"local-dir:{clip_folder(weights, out)}",
-            image_size=224,
-            precision=precision,
-            read_out="naclip",
-        )
-        self.shards = [data / name for name in SHARDS]
-        self.held = held_out_shard(data / HELD_OUT, out / "shards")
-        self.benches = [voc(weights, data, out, 60), camvid(weights, data, out, 16)]
-        self.windows = [
-            voc(weights, data, out, 60, windows=True),
-            camvid(weights, data, out, 16, windows=True),
-        ]
-        self.few = voc(weights, data, out, 30, short_side=short_side)
-        self.trunk = Trunk(load_teacher(self.teacher), precision)
-
-    def targets(self, read_outs: tuple[str, ...] = READ_OUTS, views: int = 10) -> dict[str, str]:
-        config = TargetConfig(views=views)
-        return make_targets(self.teacher, read_outs, config, [self.held, *self.shards], self.cache)
+class Parts(Work):
+    """The parts of the benchmark."""
 
     def do_teacher(self) -> None:
         for read_out in ALL_READ_OUTS:
@@ -74,7 +47,7 @@ class Work:
         """Other denoisers than the mean over views, at the cost of one pass and of ten."""
         one, ten = ViewsConfig(views=1), ViewsConfig()
         refined = [RefinedViewsConfig(combine=combine) for combine in REFINED]
-        registers = calibrate(self.trunk.backbone, self._calibration(16), "test_time_registers")
+        registers = calibrate(self.trunk.backbone, self.photos(self.shards[0], 16), "test_time_registers")
         print(registers.model_dump_json(), flush=True)
         changed = Trunk(denoiser_of(registers).changed(self.trunk.backbone), self.trunk.precision)
         for read_out in ("naclip", "value"):
@@ -85,19 +58,13 @@ class Work:
             for then in (one, ten):
                 title = registers.model_copy(update={"then": then}).title
                 self._denoised(changed.read(read_out), then, title)
-            positions = calibrate(backbone, self._calibration(32), "position_subspace")
+            positions = calibrate(backbone, self.photos(self.shards[0], 32), "position_subspace")
             for then in (one, ten):
                 denoiser = positions.model_copy(update={"then": then})
                 self._denoised(backbone, denoiser, denoiser.title)
 
     def _denoised(self, backbone: Backbone, denoiser: DenoiserConfig, title: str) -> None:
         measure(f"{title}, read {backbone.read_out}", backbone, self.few, self.out, Denoising(denoiser))
-
-    def _calibration(self, count: int) -> Tensor:
-        """Images of the training shards."""
-        samples = read_shard(str(self.shards[0])).samples[:count]
-        crops = [cut_middle(decode_image(sample.image), 224, 224) for sample in samples]
-        return self.trunk.backbone.normalize(torch.from_numpy(np.stack(crops)))
 
     def do_grid(self) -> None:
         pairs = [(targets, trained, False) for targets in READ_OUTS for trained in READ_OUTS]
@@ -122,31 +89,26 @@ class Work:
     def do_students(self) -> None:
         denoised = self.targets()
         raw = self.targets(("naclip",), views=1)
-        self._whole("whole naclip to value", denoised["naclip"], "value", 16)
-        self._whole("whole naclip to naclip", denoised["naclip"], "naclip", 16)
-        self._whole("whole naclip (1 view) to value, no registers", raw["naclip"], "value", None)
+        for name, digest, options in (
+            ("whole naclip to value", denoised["naclip"], {}),
+            ("whole naclip to naclip", denoised["naclip"], {"read_out": "naclip"}),
+            ("whole naclip (1 view) to value, no registers", raw["naclip"], {"registers": "none"}),
+        ):
+            whole_student(name, self.job(digest, options), READ_OUTS, self.benches, self.out)
 
-    def _whole(self, name: str, digest: str, read_out: str, registers: int | None) -> None:
-        student = StudentConfig.model_validate(
-            {"name": "student", "targets": "x", "read_out": read_out, "registers": registers or "none",
-             "epochs": 3, "batch_size": 4, "precision": "bfloat16"}
-        )  # fmt: skip
-        shards = [str(path) for path in self.shards]
-        job = job_of(student, self.teacher, self.cache, digest, shards, str(self.held))
-        whole_student(name, job, READ_OUTS, self.benches, self.out, "bfloat16")
+    def do_ablation(self) -> None:
+        ablate(self)
 
-    def _tables(self) -> dict[str, list[Bench]]:
-        return {
-            "read-outs": self.benches,
-            "views": [self.few],
-            "windows": self.windows,
-        }
+    def do_quantised(self) -> None:
+        quantise_all(self)
+
+    def do_probes(self) -> None:
+        probe_all(self)
 
     def write(self) -> None:
-        for name, benches in self._tables().items():
-            found = results(benches, self.out)
-            write_csv(found, self.out / f"{name}.csv")
-            (self.out / f"{name}.md").write_text(markdown(found))
+        tables = {"read-outs": self.benches, "views": [self.few], "windows": self.windows}
+        for name, benches in tables.items():
+            write_tables(results(benches, self.out), self.out / name)
 
 
 def main(arguments: list[str]) -> int:
@@ -155,9 +117,9 @@ def main(arguments: list[str]) -> int:
         "--weights",
         type=Path,
         required=True,
-        help=f"{FOLDER}/ in timm's hub layout, or {QUANTISED}; text/*.npy",
+        help=f"{FOLDER}/ in timm's hub layout, or {QUANTISED}; text/*.npy; for probes {DINOV2}/ likewise",
     )
-    parser.add_argument("--data", type=Path, required=True, help="voc/, camvid/ and photos/")
+    parser.add_argument("--data", type=Path, required=True, help="voc/, camvid/ and photos/; for probes nyu/")
     parser.add_argument(
         "--output", type=Path, default=Path("runs/real"), help="results, targets, students (%(default)s)"
     )
@@ -186,7 +148,7 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(1)  # results then do not depend on the machine's cores
     options.output.mkdir(parents=True, exist_ok=True)
     places = (path.resolve() for path in (options.weights, options.data, options.output))
-    work = Work(*places, options.precision, options.short_side)
+    work = Parts(*places, options.precision, options.short_side)
     for part in PARTS if options.only is None else (options.only,):
         getattr(work, f"do_{part}")()
         work.write()

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,7 +61,15 @@ def measure(
             bench.protocols, _one(backbone, bench, image, classes, denoising), strict=True
         ):
             matrices[protocol.name].append(matrix)
-    fields = {"method": method, "bench": bench.name, "seconds": np.array(time.monotonic() - started)}
+    save(path, method, bench, keys, matrices, time.monotonic() - started)
+
+
+def save(
+    path: Path, method: str, bench: Bench, keys: Sequence[str],
+    matrices: Mapping[str, Sequence[ConfusionMatrix]], seconds: float,
+) -> None:  # fmt: skip
+    """Of each protocol a matrix an image; whole, or not at all."""
+    fields = {"method": method, "bench": bench.name, "seconds": np.array(seconds)}
     arrays = {
         f"counts {n}": SetCounts.of(keys, m, len(bench.labelled.classes)).counts for n, m in matrices.items()
     }

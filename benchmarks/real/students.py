@@ -33,9 +33,9 @@ def job_of(
 
 
 def whole_student(
-    name: str, job: StudentJob, read_as: Sequence[str], benches: Sequence[Bench], out: Path, precision: str
+    name: str, job: StudentJob, read_as: Sequence[str], benches: Sequence[Bench], out: Path
 ) -> None:
-    """Trained, or gone on with; then measured under each read-out."""
+    """Trained, or gone on with; then measured under each read-out, in the precision of its training."""
     missing = [
         (bench, read_out)
         for bench in benches
@@ -46,6 +46,6 @@ def whole_student(
         return
     report = train_student(job, Folder(str(out)))
     print(f"{name}: {report.steps} steps, {report.seconds:.0f} s, {report.validation_loss}", flush=True)
-    trunk = Trunk(load_student(f"{report.url}/model"), precision)
+    trunk = Trunk(load_student(f"{report.url}/model"), job.student.precision)
     for bench, read_out in missing:
         measure(f"{name}, read {read_out}", trunk.read(read_out), bench, out)

@@ -34,6 +34,12 @@ def gain(row: Row, all_rows: Sequence[Row]) -> Difference | None:
     return Difference(100 * found.value, 100 * found.low, 100 * found.high, CONFIDENCE, found.images)
 
 
+def write_tables(all_rows: Sequence[Row], path: Path) -> None:
+    """`path`.csv and `path`.md."""
+    write_csv(all_rows, path.with_suffix(".csv"))
+    path.with_suffix(".md").write_text(markdown(all_rows))
+
+
 def write_csv(all_rows: Sequence[Row], path: Path) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -9,17 +9,17 @@ from benchmarks.real.trunk import Trunk
 from phreg.cache import TargetStore
 from phreg.config.run import TargetConfig, TeacherConfig
 from phreg.generate import TargetGenerator, target_spec
-from phreg.models import load_teacher
 from phreg.storage import Folder
 
 HELD_OUT = 12  # images of the validation shard
 
 
 def make_targets(
-    teacher: TeacherConfig, read_outs: Sequence[str], target: TargetConfig, shards: Iterable[Path], cache: str
-) -> dict[str, str]:
-    """Target spec digests by read-out. What is committed is not made again."""
-    trunk = Trunk(load_teacher(teacher), teacher.precision)
+    teacher: TeacherConfig, trunk: Trunk, read_outs: Sequence[str], target: TargetConfig,
+    shards: Iterable[Path], cache: str,
+) -> dict[str, str]:  # fmt: skip
+    """Target spec digests by read-out. What is committed is not made again; views that the trunk has seen are
+    not computed again."""
     generators = {}
     for name in read_outs:
         backbone = trunk.read(name)
