@@ -49,8 +49,15 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> None:
         _apply_override(data, override)
 
 
+def check_no_secrets(url: str, overrides: Iterable[str]) -> None:
+    """Raise `ConfigError` if a config's URL or an override carries credentials: as parameters of a Prefect
+    flow, or of a Ray job, they would stand in a database, and on pages."""
+    _check_no_secret(url, "The config's URL")
+    for override in overrides:
+        _check_no_secret(override, f"The override {_REPR.repr(override)}")
+
+
 def _check_no_secret(text: str, what: str) -> None:
-    """Both are parameters of a Prefect flow: they would stand in its database, and on its pages."""
     if _SECRET.search(text):
         raise ConfigError(
             f"{what} carries credentials",

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
+import yaml
 from pydantic import Field, field_validator, model_validator
 
 from phreg.config.gate import GateConfig, GateRule, check_rules
@@ -49,6 +50,7 @@ __all__ = [
     "TeacherConfig",
     "TrainingConfig",
     "absolute_model",
+    "dump_config",
     "expand_grid",
     "load_config",
     "parse_config",
@@ -244,6 +246,11 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
     if "run" in data and "teacher" not in data:
         raise ConfigError(f"{path} is the config of a table, not of a run", remedy=f"phreg table {path}")
     return with_absolute_paths(parse_config(data, f"the config {path}"))
+
+
+def dump_config(config: RunConfig) -> bytes:
+    """The YAML of a config: read again, it is the same one."""
+    return yaml.safe_dump(config.model_dump(mode="json", exclude_unset=True), sort_keys=False).encode()
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:

@@ -141,7 +141,8 @@ def check_address(address: str) -> Gpus:
         raise ConfigError(
             f"{address} is a Ray Client address",
             expected="HOST:PORT of a cluster that this machine is a node of, `auto` or `local`",
-            remedy="run phreg on a node of the cluster, for instance with `ray job submit`, and use `auto`",
+            remedy="on a node of the cluster use `auto`; from elsewhere, `phreg submit CONFIG --address "
+            "http://HOST:8265`",
         )
     place = _resolve(address)
     host, _, port = place.rpartition(":")

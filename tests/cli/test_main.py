@@ -14,7 +14,7 @@ from tests.helpers import jpeg_bytes, make_image
 from tests.small_run import save_teacher, write_config
 
 COMMANDS = [
-    *("run", "plan", "table", "demo", "pack", "inspect"),
+    *("run", "submit", "plan", "table", "demo", "pack", "inspect"),
     *("cache list", "cache quarantined", "cache verify", "cache gc"),
     *("registry list", "registry show", "registry promote", "doctor"),
 ]

@@ -91,7 +91,7 @@ def test_an_address_from_the_environment_is_used(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_client_address_is_refused_without_its_secrets() -> None:
-    with pytest.raises(ConfigError, match="ray job submit") as caught, connect("ray://user:secret@host:1"):
+    with pytest.raises(ConfigError, match="phreg submit") as caught, connect("ray://user:secret@host:1"):
         pass
     assert "secret" not in str(caught.value)
 

@@ -23,14 +23,20 @@ QUICK = {
 
 
 @contextmanager
-def loopback_cluster(cpus: int = 0, environment: Mapping[str, str] | None = None) -> Iterator[Cluster]:
-    """A cluster with only a head, of so many CPUs. Nodes and workers get the environment; nobody connects."""
+def loopback_cluster(
+    cpus: int = 0, environment: Mapping[str, str] | None = None, dashboard: bool = False
+) -> Iterator[Cluster]:
+    """A cluster with only a head, of so many CPUs. Nodes and workers get the environment; nobody connects.
+
+    With a dashboard it takes jobs, at `http://{cluster.head_node.webui_url}`.
+    """
     with pytest.MonkeyPatch.context() as patch:
         # Loopback only: see `phreg.execution.cluster`.
         patch.setattr("ray._private.ray_constants.ENABLE_RAY_CLUSTER", False)
         for name, value in (DRIVER | dict(environment or {})).items():
             patch.setenv(name, value)
-        head = {"num_cpus": cpus, "include_dashboard": False, "_system_config": QUICK}
+        head = {"num_cpus": cpus, "include_dashboard": dashboard, "_system_config": QUICK}
+        head |= {"dashboard_port": 0, "dashboard_agent_listen_port": 0}  # others of this machine have theirs
         cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
             yield cluster
