@@ -5,6 +5,7 @@ from phreg.cache.encodings import EncodedFeatures, encoded_bytes
 from phreg.cache.estimate import bytes_while_reading, estimated_bytes, estimated_objects
 from phreg.cache.garbage import GcReport, collect_garbage
 from phreg.cache.records import CommitRecord
+from phreg.cache.removal import Removal, remove_spec
 from phreg.cache.rows import TargetRows
 from phreg.cache.spec import TargetSpec, TeacherIdentity
 from phreg.cache.store import TargetStore
@@ -15,6 +16,7 @@ __all__ = [
     "CommitRecord",
     "EncodedFeatures",
     "GcReport",
+    "Removal",
     "SpecSummary",
     "TargetRows",
     "TargetSpec",
@@ -27,5 +29,6 @@ __all__ = [
     "estimated_bytes",
     "estimated_objects",
     "open_cache",
+    "remove_spec",
     "verify",
 ]

@@ -44,10 +44,15 @@ class Cache:
 
     def store(self, digest: str) -> TargetStore:
         """The store of a spec, by its digest or an unambiguous beginning of it."""
+        return TargetStore.open(self.folder, self.digest_of(digest))
+
+    def digest_of(self, digest: str) -> str:
+        """The whole digest of a spec that is there. Raises `MissingTargetsError`, and `CacheError` for the
+        beginning of several."""
         there = self.digests()
         found = [name for name in there if name.startswith(digest)]
         if len(found) == 1:
-            return TargetStore.open(self.folder, found[0])
+            return found[0]
         if not found:
             raise MissingTargetsError(
                 f"The cache {self.folder.url} has no targets with spec {digest}",

@@ -52,11 +52,12 @@ def collect_garbage(
     oldest_kept = (time.time() if now is None else now) - grace_seconds
     report = GcReport()
     for digest in Cache(cache).digests():
-        report += _collect(cache, digest, oldest_kept, dry_run)
+        report += garbage_of(cache, digest, oldest_kept, dry_run)
     return report
 
 
-def _collect(cache: Folder, digest: str, oldest_kept: float, dry_run: bool) -> GcReport:
+def garbage_of(cache: Folder, digest: str, oldest_kept: float, dry_run: bool) -> GcReport:
+    """Of one spec: attempts whose newest object was written before `oldest_kept`, in Unix seconds, go."""
     attempts = _attempts((cache / digest).list("data"))
     try:
         named, unreadable = _named_attempts(cache / digest)

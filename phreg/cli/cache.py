@@ -1,4 +1,4 @@
-"""`phreg cache list|quarantined|verify|gc`."""
+"""`phreg cache list|quarantined|verify|rm|gc`."""
 
 import argparse
 import sys
@@ -40,11 +40,26 @@ def add(commands: Any) -> None:
         "--heal", action="store_true", help="remove the records of damaged shards: the next run remakes them"
     )
     parser = add_command(
+        actions, "rm", remove, "Remove all targets of a spec, unless a run seems to be making them.",
+        "phreg cache rm runs/demo/cache 3f2a --dry-run",
+    )  # fmt: skip
+    parser.add_argument("cache", metavar="CACHE", help="URL of the cache")
+    parser.add_argument("spec", metavar="SPEC", help="digest or unique prefix")
+    parser.add_argument(
+        "--grace-hours", type=duration, default=1.0, help="an unfinished shard that is younger is a run's (1)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    parser = add_command(
         actions, "gc", collect, "Remove what no commit record names and is older than the grace period.",
-        "phreg cache gc runs/demo/cache --grace-hours 24 --dry-run",
+        "phreg cache gc runs/demo/cache --grace-hours 24 --dry-run\n"
+        "phreg cache gc runs/demo/cache --unused-by photos.yaml sweep.yaml --dry-run",
     )  # fmt: skip
     parser.add_argument("cache", metavar="CACHE", help="URL of the cache")
     parser.add_argument("--grace-hours", type=duration, default=24.0, help="leave younger objects alone (24)")
+    parser.add_argument(
+        "--unused-by", metavar="CONFIG", nargs="+", default=[],
+        help="also all targets that none of these configs of runs and tables use, as they are without --set",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="only say what would go")
 
 
@@ -163,19 +178,57 @@ def _print_report(digest: str, report: Any) -> None:
         print(f"  {shard}: {problem}")
 
 
+def remove(options: argparse.Namespace) -> int:
+    cache = _open(options)
+    _remove(cache, cache.digest_of(options.spec), options)
+    return 0
+
+
+def _remove(cache: Any, digest: str, options: argparse.Namespace) -> None:
+    from phreg.cache import remove_spec
+
+    with showing(f"removing {digest[:12]}"):
+        gone = remove_spec(cache.folder, digest, options.grace_hours * 3600, options.dry_run)
+    print(f"{_verb(options)} the targets {digest[:12]}: {gone.shards} shards ({human_bytes(gone.bytes)})")
+
+
+def _verb(options: argparse.Namespace) -> str:
+    return "would remove" if options.dry_run else "removed"
+
+
 def collect(options: argparse.Namespace) -> int:
     from phreg.cache import collect_garbage
 
-    folder = _open(options).folder
+    cache = _open(options)
+    busy = options.unused_by and _remove_unused(cache, options)
+    folder = cache.folder
     with showing("looking for garbage"):
         report = collect_garbage(folder, grace_seconds=options.grace_hours * 3600, dry_run=options.dry_run)
-    verb = "would remove" if options.dry_run else "removed"
     print(
-        f"{verb} {len(report.removed)} attempts ({human_bytes(report.bytes)}); "
+        f"{_verb(options)} {len(report.removed)} attempts ({human_bytes(report.bytes)}); "
         f"{len(report.kept_young)} uncommitted ones are younger than {options.grace_hours:g} h"
     )
     for record in report.unreadable:
         print(f"damaged record, its shard's data was kept: {record}", file=sys.stderr)
     for problem in report.newer:
         print(f"{problem}\n  all of its spec was kept", file=sys.stderr)
-    return 1 if report.unreadable or report.newer else 0
+    return 1 if report.unreadable or report.newer or busy else 0
+
+
+def _remove_unused(cache: Any, options: argparse.Namespace) -> bool:
+    """Whether some were kept, because a run seems to be making them."""
+    from phreg.errors import CacheError
+    from phreg.pipeline.unused import unused_specs
+
+    with showing("looking for what is used"):
+        unused = unused_specs(cache, options.unused_by)
+    if not unused:
+        print("all targets are used")
+    busy = False
+    for digest in unused:
+        try:
+            _remove(cache, digest, options)
+        except CacheError as error:
+            print(error, file=sys.stderr)
+            busy = True
+    return busy

@@ -14,8 +14,8 @@ from tests.helpers import jpeg_bytes, make_image
 from tests.small_run import save_teacher, write_config
 
 COMMANDS = [
-    *("run", "submit", "plan", "table", "demo", "pack", "inspect"),
-    *("cache list", "cache quarantined", "cache verify", "cache gc"),
+    *("run", "submit", "plan", "table", "demo", "pack", "inspect", "export"),
+    *("cache list", "cache quarantined", "cache verify", "cache rm", "cache gc"),
     *("registry list", "registry show", "registry promote", "doctor"),
 ]
 
