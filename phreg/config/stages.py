@@ -227,6 +227,11 @@ class TrainingConfig(ConfigModel):
         "which it reads ahead: `phreg plan` says how many bytes",
     )
     checkpoint_every: PositiveInt = Field(200, description="steps between checkpoints")
+    keep_checkpoints: bool = Field(
+        False,
+        description="also when the student is finished; without them one whose files are lost or damaged "
+        "is trained anew",
+    )
     validate_every: PositiveInt = Field(200, description="steps between validations")
     start_timeout_s: PositiveFloat = Field(
         300, description="seconds to wait for room for all workers, at the start and after each failure"

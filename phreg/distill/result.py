@@ -67,7 +67,7 @@ def publish(
 
 def finished_report(job: StudentJob, output: Folder) -> StudentReport | None:
     """The report of a job whose record and files are all there and whole; otherwise there is work to do:
-    what is damaged is named in the log, and made anew from the last checkpoint."""
+    what is damaged is named in the log, and made anew, from the last checkpoint if that was kept."""
     folder = job.folder(output)
     try:
         record = from_checksummed_json(folder.read(RESULT))

@@ -73,11 +73,17 @@ class StudentRun:
             self.state.save(self.folder)
 
     def finish(self) -> StudentReport:
-        """Publish it, unless another run has. Raises `TrainingError` if it has learnt nothing."""
+        """Publish it, unless another run has; then what is only there to go on from may go. Raises
+        `TrainingError` if it has learnt nothing."""
+        found = finished_report(self.job, self.output)  # on a GPU another run's last bits may differ
+        report = self._publish() if found is None else found
+        if self.workers.leads and not self.job.training.keep_checkpoints:
+            self.folder.remove_all("checkpoints")
+            self.folder.remove(CURVE_SO_FAR)
+        return report
+
+    def _publish(self) -> StudentReport:
         job, state = self.job, self.state
-        found = finished_report(job, self.output)  # on a GPU another run's last bits may differ
-        if found is not None:
-            return found
         state.check_learnt()
         report = StudentReport(
             name=job.student.name,

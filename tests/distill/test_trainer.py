@@ -118,16 +118,33 @@ def test_a_student_that_the_first_worker_finds_finished_is_so_for_all(
     multiprocessing.spawn(_reuse, (str(tmp_path), job), nprocs=2)
 
 
-@pytest.mark.parametrize("lost", ["model/model.safetensors", "curve.jsonl", "result.json"])
-def test_a_lost_file_is_written_again_from_the_last_checkpoint(
-    lost: str, job: StudentJob, undisturbed: Folder
+def test_what_only_serves_to_go_on_goes_with_the_end(job: StudentJob, undisturbed: Folder) -> None:
+    there = {item.path.partition("/")[0] for item in job.folder(undisturbed).list()}
+    assert there == {"model", "curve.jsonl", "result.json"}
+
+
+@pytest.mark.parametrize(
+    ("lost", "kept"),
+    [
+        ("model/model.safetensors", False),
+        ("model/model.safetensors", True),
+        ("curve.jsonl", True),
+        ("result.json", True),
+    ],
+)
+def test_a_lost_file_is_written_again(
+    lost: str, kept: bool, job: StudentJob, undisturbed: Folder, tmp_path: Path
 ) -> None:
-    before = outcome(job, undisturbed)
-    job.folder(undisturbed).remove(lost)
-    assert finished_report(job, undisturbed) is None
-    report = train_student(job, undisturbed)
-    assert (report.reused, report.resumed_from) == (False, 22)
-    assert outcome(job, undisturbed) == before
+    """From the last checkpoint, where that was to be kept; else the student is trained anew."""
+    training = job.training.model_copy(update={"keep_checkpoints": kept})
+    again, output = dataclasses.replace(job, training=training), Folder(str(tmp_path))
+    assert again.digest == job.digest
+    train_student(again, output)
+    again.folder(output).remove(lost)
+    assert finished_report(again, output) is None
+    report = train_student(again, output)
+    assert (report.reused, report.resumed_from) == (False, 22 if kept else None)
+    assert outcome(again, output) == outcome(job, undisturbed)
 
 
 def test_only_what_is_unlocked_changes(job: StudentJob, undisturbed: Folder) -> None:
@@ -188,3 +205,4 @@ def test_of_two_runs_at_once_the_first_gives_the_result(job: StudentJob, tmp_pat
     report = train_student(job, output, on_progress=overtaken)
     assert report == dataclasses.replace(first[0], reused=True)
     assert outcome(job, output) == files
+    assert checkpoint_steps(job.folder(output)) == []

@@ -26,7 +26,8 @@ STEPS = 8
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> StudentJob:
-    return make_job(tmp_path_factory.mktemp("world"), shards=2, images=4, epochs=2)
+    kept = {"keep_checkpoints": True}
+    return make_job(tmp_path_factory.mktemp("world"), shards=2, images=4, epochs=2, training=kept)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,9 @@ def test_in_checkpoints(
 def test_in_a_finished_student(
     job: StudentJob, trained: Folder, output: Folder, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with trial("flipped bit", f"a finished student's {path.rpartition('/')[2]}", "steps") as this:
+    with trial(
+        "flipped bit", f"a finished student's {path.rpartition('/')[2]}, checkpoints kept", "steps"
+    ) as this:
         this.rerun = True
         flip(job.folder(output), path, 0)
         assert finished_report(job, output) is None
