@@ -4,7 +4,7 @@ Code that works calls `tell`. Whoever wants to know listens around the call, in 
 processes Ray's side carries the messages (`execution/progress_actor.py`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -36,6 +36,7 @@ class Progress:
 
 Listener = Callable[[Progress], None]
 _listener: ContextVar[Listener | None] = ContextVar("phreg_progress", default=None)
+_subject: ContextVar[Mapping[str, str]] = ContextVar("phreg_subject", default={})  # noqa: B039 (not changed)
 
 
 def tell(what: str, done: int = 0, total: int = 0, things: str = "images") -> None:
@@ -69,3 +70,18 @@ def heard_by(listener: Listener | None) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+@contextmanager
+def about(**names: str) -> Iterator[None]:
+    """For a `with` block: what the work inside is of, such as `run="photos", targets="denoised"`."""
+    token = _subject.set({**_subject.get(), **names})
+    try:
+        yield
+    finally:
+        _subject.reset(token)
+
+
+def subject() -> Mapping[str, str]:
+    """What the work of this thread is of, as far as whoever asked for it said."""
+    return _subject.get()

@@ -3,7 +3,7 @@
 import threading
 
 from phreg.distill.progress import StudentProgress
-from phreg.progress import Progress, heard_by, tell, under
+from phreg.progress import Progress, about, heard_by, subject, tell, under
 
 
 def test_who_listens_hears_what_is_told_around_it_and_no_other_thread_s() -> None:
@@ -33,3 +33,11 @@ def test_a_student_s_progress_says_its_skipped_steps_where_there_are_any() -> No
     assert skipped.note == "3 skipped, loss 0.5000, 10.0 crops/s"
     assert not plain.final
     assert StudentProgress(9, 9, 0.5, 10.0, 0.0).as_progress().final
+
+
+def test_what_the_work_is_of_is_known_inside_its_block() -> None:
+    with about(run="photos"):
+        with about(targets="raw", student="one"):
+            assert subject() == {"run": "photos", "targets": "raw", "student": "one"}
+        assert subject() == {"run": "photos"}
+    assert subject() == {}

@@ -15,7 +15,8 @@ from phreg.progress import Progress
 class TargetsProgress:
     """Shards `done` of `total`; `images` made so far of `images_to_make`, and their rate so far; `remaining`
     in seconds. Of shards that nobody has opened yet the images are `estimated`. `doing`: what goes on, where
-    no image is being computed.
+    no image is being computed. `quarantined`: samples of the shards done. `bytes`: committed by this run.
+    `waited`: seconds in which nobody was at work, since actors had to start.
     """
 
     done: int
@@ -26,6 +27,9 @@ class TargetsProgress:
     images_to_make: int = 0
     estimated: bool = False
     doing: str = ""
+    quarantined: int = 0
+    bytes: int = 0
+    waited: float = 0.0
 
     def as_progress(self) -> Progress:
         """In the words that all progress is shown in."""
@@ -61,7 +65,9 @@ class Tally:
         reused: Mapping[str, ShardReport] | None = None,
     ) -> None:
         self.reports: dict[str, ShardReport] = dict(reused or {})
-        self._made = self._images = 0  # shards made here, and images of these
+        self._made = self._images = self._bytes = 0  # shards made here, and what is in these
+        self._quarantined = sum(len(report.quarantined) for report in self.reports.values())
+        self._waited, self._waits, self._looked = 0.0, False, clock()
         self._tell, self._clock = tell, clock
         self._total, self._failed = len(urls), set[str]()
         self._to_make = sum(shard_name(url) not in committed for url in urls)
@@ -76,9 +82,11 @@ class Tally:
 
     def made(self, url: str, report: ShardReport) -> None:
         self.reports[url] = report
+        self._quarantined += len(report.quarantined)
         if not report.reused:
             self._made += 1
             self._images += report.images
+            self._bytes += report.bytes
             self._end = self._clock()
             began = self._end - report.seconds
             self._start = began if self._start is None else min(self._start, began)
@@ -89,10 +97,14 @@ class Tally:
         self._tell(self._progress())
 
     def look(self, news: PoolNews) -> None:
-        """What the pool sees now. Nothing is told if it is what was told before."""
-        if news == self._news:
+        """What the pool sees now. Nothing is told if it is what was told before, but how long it waits."""
+        now, before = self._clock(), self._waited
+        if self._waits:
+            self._waited += now - self._looked
+        same, self._news, self._looked = news == self._news, news, now
+        self._waits = bool(news.starting and not self._at_work())
+        if same and self._waited == before:
             return
-        self._news = news
         if self._start is None and any(shard.doing == "computing" for shard in self._at_work()):
             self._start = self._clock()
         self._tell(self._progress())
@@ -115,8 +127,9 @@ class Tally:
         rate = images / seconds if seconds else 0.0
         remaining = max(to_make - images, 0) / rate if rate and done < self._total else 0.0
         return TargetsProgress(
-            done, self._total, images, rate, remaining, to_make, bool(unknown), self._doing(at_work)
-        )
+            done, self._total, images, rate, remaining, to_make, bool(unknown), self._doing(at_work),
+            self._quarantined, self._bytes, self._waited,
+        )  # fmt: skip
 
     def _doing(self, at_work: Sequence[ShardProgress]) -> str:
         """Something for all moments in which no image is done."""

@@ -21,6 +21,7 @@ from phreg.errors import (
 )
 from phreg.execution.capacity import CapacityCheck
 from phreg.execution.cluster import connect
+from phreg.execution.metrics import record_targets
 from phreg.execution.pool import OnError, PoolSettings, run_pool
 from phreg.execution.tally import OnProgress, Tally, TargetsProgress
 from phreg.execution.visibility import Answer, Claim, RunPaths, claimed, naming_the_node
@@ -102,6 +103,7 @@ def generate_targets(
 
 
 def _tell(progress: TargetsProgress) -> None:
+    record_targets(progress)
     pass_on(progress.as_progress())
 
 

@@ -6,6 +6,7 @@ folder, none of it through Ray.
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ from phreg.errors import ClusterError, PhregError
 from phreg.execution.capacity import CapacityCheck, Room
 from phreg.execution.cluster import connect
 from phreg.execution.failures import explained, named
+from phreg.execution.metrics import record_training, record_wait
 from phreg.execution.placement import free_place, keep_place
 from phreg.execution.progress_actor import ProgressChannel, ProgressSender
 from phreg.execution.visibility import Claim, RunPaths, claimed, naming_the_node
@@ -130,6 +132,7 @@ def _fit(
 
 
 def _tell(progress: StudentProgress) -> None:
+    record_training(progress)
     pass_on(progress.as_progress())
 
 
@@ -139,9 +142,12 @@ class _Follower:
     def __init__(self, channel: ProgressChannel, capacity: CapacityCheck, on_progress: OnProgress) -> None:
         self._channel, self._capacity, self._on_progress = channel, capacity, on_progress
         self._watch, self._step = ClusterWatch(), 0
+        self._start = time.monotonic()
 
     def follow(self) -> None:
         check_stop()
+        if not self._step:
+            record_wait(time.monotonic() - self._start)
         if self._watch.check():
             self._capacity.check()
             self.show(self._channel.latest())

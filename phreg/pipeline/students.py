@@ -11,6 +11,7 @@ from phreg.distill.result import StudentReport, finished_report
 from phreg.errors import MissingTargetsError, PhregError
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.rates import note_rate
+from phreg.progress import about
 from phreg.storage import Folder
 
 
@@ -60,7 +61,9 @@ def distil_students(
         return [report for report in finished if report is not None]
     from phreg.execution.train import distil_together  # only here: it imports Ray
 
-    outcomes = distil_together(jobs, config.output, address=config.ray_address, on_progress=on_progress)
+    names = ",".join(student.name for student in students)
+    with about(run=config.name, targets=students[0].targets, student=names):
+        outcomes = distil_together(jobs, config.output, address=config.ray_address, on_progress=on_progress)
     for job, report in zip(jobs, outcomes, strict=True):
         if isinstance(report, StudentReport) and not report.reused:
             training = config.training

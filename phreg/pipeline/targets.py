@@ -9,7 +9,7 @@ from phreg.errors import GenerationError
 from phreg.generate import TargetsReport, check_quarantined, reused_shards
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.rates import note_rate
-from phreg.progress import Progress, pass_on
+from phreg.progress import Progress, about, pass_on
 from phreg.storage import Folder
 
 
@@ -26,7 +26,8 @@ def make_targets(config: RunConfig, prepared: Prepared, name: str) -> TargetsRep
         pass_on(Progress("all reused", head=f"{len(urls)}/{len(urls)} shards", final=True))
         report = TargetsReport(digest, tuple(reused[url] for url in urls), failed=(), seconds=0.0)
     else:
-        report = generated(config, digest, urls, reused=reused)
+        with about(run=config.name, targets=name):
+            report = generated(config, digest, urls, reused=reused)
     if report.made:
         _note_rate(config, prepared.targets[name], report)
     check_report(report, name, config.max_quarantined)

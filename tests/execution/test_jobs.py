@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from phreg.config.run import load_config, parse_config
 from phreg.config.strict_yaml import parse_yaml
 from phreg.execution import jobs
 from phreg.execution.jobs import Jobs
+from phreg.execution.metrics import METRICS
 from tests.faults.clusters import loopback_cluster
 from tests.processes import Starter, starter
 from tests.small_run import write_config
@@ -25,12 +27,18 @@ SECRET = "canary-secret"
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The dashboard of a cluster on whose nodes phreg is installed."""
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The head of a cluster on whose nodes phreg is installed."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {"PATH": path, "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")), "CANARY": SECRET}
     with loopback_cluster(2, environment, dashboard=True) as cluster:
-        yield f"http://{cluster.head_node.webui_url}"
+        yield cluster.head_node
+
+
+@pytest.fixture(scope="module")
+def head(node: Any) -> str:
+    """The URL of its dashboard."""
+    return f"http://{node.webui_url}"
 
 
 @pytest.fixture
@@ -41,7 +49,7 @@ def start(tmp_path: Path) -> Iterator[Starter]:
 
 @pytest.mark.slow
 def test_a_run_survives_the_one_who_submitted_it_and_is_found_again(
-    head: str, start: Starter, tmp_path: Path
+    head: str, node: Any, start: Starter, tmp_path: Path
 ) -> None:
     write_config(tmp_path)
     command = "submit", "run.yaml", "--address", head, "--set", "students.0.name=renamed"
@@ -49,6 +57,10 @@ def test_a_run_survives_the_one_who_submitted_it_and_is_found_again(
     cut_off.says("Running entrypoint")
     cut_off.kill()
     again = start.phreg(*command, COLUMNS="70")
+    seen: dict[str, tuple[str, ...]] = {}
+    again.until(lambda: seen.update(metrics(node)) or seen.keys() == METRICS.keys())
+    assert seen["phreg_images_done"] == ("tiny", "", "denoised")
+    assert seen["phreg_training_loss"] == ("tiny", "renamed", "denoised")
     assert again.ends() == 0, again.tail
     assert "is at work already" in again.text
     assert again.text.count("Running entrypoint") == 1
@@ -73,6 +85,13 @@ def test_the_exit_code_is_the_job_s(head: str) -> None:
     assert not found
     with pytest.raises(jobs.ConfigError, match="does not know the command no-such-phreg"):
         client.follow(job, said.append)
+
+
+def metrics(node: Any) -> dict[str, tuple[str, ...]]:
+    """The names of ours that the node has now, each with the run, student and targets that it is of."""
+    text = httpx.get(f"http://127.0.0.1:{node.metrics_export_port}/metrics", timeout=30).text
+    ours = re.findall(r'^ray_(phreg_\w+)\{.*run="(.*?)",student="(.*?)",targets="(.*?)"', text, re.MULTILINE)
+    return {name: tuple(tags) for name, *tags in ours}
 
 
 def shown(head: str) -> list[dict[str, object]]:

@@ -1,5 +1,6 @@
 """How far target generation says it is, within shards too. The clock is the test's own."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from phreg.execution.tally import Tally, TargetsProgress
 from phreg.execution.work import Failure
 from phreg.generate import GeneratorProgress, ShardProgress, ShardReport
 from phreg.progress_reporter import words
+from phreg.types import Quarantined
 
 URLS = ["a.tar", "b.tar", "c.tar"]
 
@@ -127,3 +129,16 @@ def test_a_shard_costs_the_same_however_many_were_made_before(told: list[Targets
     tally.made("a.tar", report("a.tar", 10))
     tally.made("b.tar", report("b.tar", 20))
     assert (told[-1].images, told[-1].images_to_make, told[-1].estimated) == (30, 45, True)
+
+
+def test_what_is_only_counted_is_told_too(clock: Clock, told: list[TargetsProgress]) -> None:
+    bad = Quarantined("x", "no image")
+    tally = Tally(URLS, set(), told.append, clock, {"c.tar": replace(report("c.tar"), quarantined=(bad,))})
+    for news in (PoolNews(2, ()), PoolNews(2, ())):  # nothing new, but that it still waits
+        tally.look(news)
+        clock.now += 3
+    tally.look(at_work(ShardProgress("a.tar", "computing", 0, 30)))
+    clock.now += 3
+    tally.made("a.tar", replace(report("a.tar"), quarantined=(bad, bad), bytes=70))
+    assert [each.waited for each in told] == [0, 3, 6, 6]
+    assert (told[-1].quarantined, told[-1].bytes) == (3, 70)

@@ -19,6 +19,7 @@ QUICK = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
     "health_check_failure_threshold": 6,
+    "metrics_report_interval_ms": 500,
 }
 
 
