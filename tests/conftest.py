@@ -44,8 +44,10 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _few_threads() -> None:
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+def _one_thread() -> None:
+    """As a Ray worker of one CPU has. Two wait for each other by spinning: on a busy machine of two cores
+    the tests of models and method took 225 CPU seconds with two, and 51 with one."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 @pytest.fixture(scope="session")

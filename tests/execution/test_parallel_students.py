@@ -3,13 +3,12 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 import ray
-import torch
 
 from phreg.config.run import TrainingConfig
 from phreg.distill.job import StudentJob
@@ -51,16 +50,6 @@ def connected(cpus: int) -> None:
     )
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As a worker of one CPU has."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_thread")
 def test_a_failure_and_a_killed_worker_change_nothing(jobs: list[StudentJob], tmp_path: Path) -> None:
     at_work, together, killed = set[str](), list[set[str]](), list[int]()
 
@@ -89,7 +78,6 @@ def test_a_failure_and_a_killed_worker_change_nothing(jobs: list[StudentJob], tm
         assert outcome(job, tmp_path / "side") == outcome(job, tmp_path / "alone")
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_a_killed_worker_of_several_students_changes_nothing(jobs: list[StudentJob], tmp_path: Path) -> None:
     """Three that share their batches: each goes on from a checkpoint of its own."""
     together, killed = [*jobs[:2], jobs[3]], list[int]()
