@@ -12,7 +12,6 @@ from typing import Any
 
 import ray
 import torch
-from ray._raylet import RAY_NODE_ID_KEY  # type: ignore[attr-defined]  # compiled
 from ray.exceptions import RayError
 from ray.train import TrainingFailedError, get_context
 from ray.train.torch import get_device
@@ -25,6 +24,7 @@ from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2.api.callback import RayTrainCallback, UserCallback
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from phreg.config.run import TrainingConfig
 from phreg.distill.job import StudentJob
@@ -205,9 +205,10 @@ class _Trainer(TorchTrainer):
     while_waiting: Callable[[], None]
 
     def _initialize_and_run_controller(self, **parts: Any) -> Any:
-        here = {RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
+        node = ray.get_runtime_context().get_node_id()
+        here: Any = NodeAffinitySchedulingStrategy(node, soft=False)  # Ray's overloads of `remote` lack it
         environment = {"env_vars": get_env_vars_to_propagate()}
-        actor = ray.remote(num_cpus=0, label_selector=here, runtime_env=environment)(TrainController)
+        actor = ray.remote(num_cpus=0, scheduling_strategy=here, runtime_env=environment)(TrainController)
         controller: Any = actor.remote(**parts)
         try:
             finished = controller.run.remote()
