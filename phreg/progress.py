@@ -82,6 +82,11 @@ def about(**names: str) -> Iterator[None]:
         _subject.reset(token)
 
 
+def work_name(kind: str) -> str:
+    """A name for a piece of the work that this thread does, such as `targets:photos:denoised`."""
+    return ":".join([kind, *_subject.get().values()])
+
+
 def subject() -> Mapping[str, str]:
     """What the work of this thread is of, as far as whoever asked for it said."""
     return _subject.get()

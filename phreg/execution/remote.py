@@ -13,7 +13,7 @@ from phreg.execution.pool import original
 from phreg.execution.progress_actor import ProgressChannel, ProgressSender, channel_if_heard
 from phreg.execution.visibility import NOTHING, Claim, RunPaths, claimed, naming_the_node
 from phreg.execution.watch import ClusterWatch
-from phreg.progress import heard_by, pass_on, tell
+from phreg.progress import heard_by, pass_on, tell, work_name
 from phreg.stopping import check_stop
 
 Result = TypeVar("Result")
@@ -60,7 +60,9 @@ def _run_connected(
         start_timeout_s,
     )
     # Ray's own retries would have no end where workers run out of memory.
-    task: Any = ray.remote(_call).options(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=0)
+    task: Any = ray.remote(_call).options(
+        num_cpus=num_cpus, num_gpus=num_gpus, max_retries=0, name=work_name(function.__name__.strip("_"))
+    )
     tell("waiting for a worker")
     with channel_if_heard() as channel, claimed(paths, [{"CPU": num_cpus, "GPU": num_gpus}]) as claim:
         for attempt in range(1, ATTEMPTS + 1):

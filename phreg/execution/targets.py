@@ -1,5 +1,6 @@
 """Target generation on a cluster: a pool of actors, each with the teacher, a shard at a time."""
 
+import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -27,14 +28,17 @@ from phreg.execution.tally import OnProgress, Tally, TargetsProgress
 from phreg.execution.visibility import Answer, Claim, RunPaths, claimed, naming_the_node
 from phreg.generate import GeneratorProgress, ShardReport, TargetGenerator, TargetsReport
 from phreg.models import load_teacher
-from phreg.progress import pass_on
+from phreg.progress import pass_on, work_name
 from phreg.storage import Folder
 
 
 class TargetActor:
     """`TargetGenerator` as a Ray actor. The teacher is loaded in the actor, and only for work to do."""
 
-    def __init__(self, teacher: TeacherConfig, store: TargetStore, generation: GenerationConfig) -> None:
+    def __init__(
+        self, name: str, teacher: TeacherConfig, store: TargetStore, generation: GenerationConfig
+    ) -> None:
+        self._name = name
         threads = max(1, int(generation.cpus_per_actor))
         torch.set_num_threads(threads)  # Ray leaves one
         self._generator = TargetGenerator(
@@ -44,6 +48,10 @@ class TargetActor:
             images_per_forward=generation.images_per_forward,
             decode_threads=threads,
         )
+
+    def __repr__(self) -> str:
+        """As Ray shows the actor. A name proper would have the driver wait for the cluster's head."""
+        return self._name
 
     def process(self, url: str) -> ShardReport:
         with naming_the_node():
@@ -133,7 +141,8 @@ def _actor_maker(
         max_concurrency=in_flight(generation) + 1,  # the one for `progress`
         max_restarts=0,  # the pool replaces actors itself
     )
-    return lambda: actor.remote(teacher, store, generation)
+    name, numbers = work_name("targets"), itertools.count(1)
+    return lambda: actor.remote(f"{name}:{next(numbers)}", teacher, store, generation)
 
 
 def _proving(claim: Claim | None) -> dict[str, Any]:

@@ -42,7 +42,7 @@ from phreg.execution.progress_actor import ProgressChannel, ProgressSender
 from phreg.execution.visibility import Claim, RunPaths, claimed, naming_the_node
 from phreg.execution.watch import ClusterWatch
 from phreg.execution.worker_groups import alone, together
-from phreg.progress import Progress, heard_by, pass_on, tell
+from phreg.progress import Progress, heard_by, pass_on, tell, work_name
 from phreg.stopping import check_stop
 from phreg.storage import Folder
 
@@ -180,7 +180,7 @@ def _trainer(
             resources_per_worker=worker_resources(training),
         ),
         run_config=RunConfig(
-            name=f"phreg-{jobs[0].digest[:12]}",
+            name=work_name("student")[:200],  # a folder, too
             storage_path=scratch,
             failure_config=FailureConfig(
                 max_failures=training.max_failures, controller_failure_limit=training.max_failures
@@ -208,7 +208,15 @@ class _Trainer(TorchTrainer):
         node = ray.get_runtime_context().get_node_id()
         here: Any = NodeAffinitySchedulingStrategy(node, soft=False)  # Ray's overloads of `remote` lack it
         environment = {"env_vars": get_env_vars_to_propagate()}
-        actor = ray.remote(num_cpus=0, scheduling_strategy=here, runtime_env=environment)(TrainController)
+        name = self.run_config.name
+
+        class NamedTrainController(TrainController):  # here, so that it travels by value, as Ray's own
+            def __repr__(self) -> str:
+                return str(name)
+
+        actor = ray.remote(num_cpus=0, scheduling_strategy=here, runtime_env=environment)(
+            NamedTrainController
+        )
         controller: Any = actor.remote(**parts)
         try:
             finished = controller.run.remote()

@@ -31,7 +31,7 @@ from phreg.evaluate import (
 from phreg.models import Backbone, load_student, load_teacher
 from phreg.pipeline.known import known_identity, note_loaded
 from phreg.pipeline.prepare import Prepared
-from phreg.progress import tell
+from phreg.progress import about, tell
 from phreg.storage import Folder
 
 FIGURES, LOSS_FIGURE = "figures", "loss.png"
@@ -89,15 +89,16 @@ def on_cluster(config: RunConfig, function, *arguments):  # type: ignore[no-unty
     from phreg.pipeline.paths import run_paths
 
     generation = config.generation
-    return run_remote(
-        function,
-        *arguments,
-        num_cpus=generation.cpus_per_actor,
-        num_gpus=generation.gpus,
-        start_timeout_s=generation.start_timeout_s,
-        paths=run_paths(config),
-        address=config.ray_address,
-    )
+    with about(run=config.name):
+        return run_remote(
+            function,
+            *arguments,
+            num_cpus=generation.cpus_per_actor,
+            num_gpus=generation.gpus,
+            start_timeout_s=generation.start_timeout_s,
+            paths=run_paths(config),
+            address=config.ray_address,
+        )
 
 
 def device_of(config: RunConfig) -> str:

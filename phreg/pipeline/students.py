@@ -62,7 +62,7 @@ def distil_students(
     from phreg.execution.train import distil_together  # only here: it imports Ray
 
     names = ",".join(student.name for student in students)
-    with about(run=config.name, targets=students[0].targets, student=names):
+    with about(run=config.name, student=names, targets=students[0].targets):
         outcomes = distil_together(jobs, config.output, address=config.ray_address, on_progress=on_progress)
     for job, report in zip(jobs, outcomes, strict=True):
         if isinstance(report, StudentReport) and not report.reused:

@@ -70,6 +70,9 @@ def test_a_run_survives_the_one_who_submitted_it_and_is_found_again(
     assert job["submission_id"] == re.search(r"phreg-tiny-[0-9a-f]{8}-1", again.text)[0]  # type: ignore[index]
     assert job["entrypoint"] == "phreg run tiny.yaml"
     assert SECRET not in json.dumps(job)
+    assert "targets:tiny:denoised:1" in listed(head, "actors", "repr_name")
+    assert "evaluate:tiny" in listed(head, "tasks", "name")
+    assert "student:tiny:renamed:denoised" in listed(head, "actors", "repr_name")
 
 
 @pytest.mark.slow
@@ -92,6 +95,12 @@ def metrics(node: Any) -> dict[str, tuple[str, ...]]:
     text = httpx.get(f"http://127.0.0.1:{node.metrics_export_port}/metrics", timeout=30).text
     ours = re.findall(r'^ray_(phreg_\w+)\{.*run="(.*?)",student="(.*?)",targets="(.*?)"', text, re.MULTILINE)
     return {name: tuple(tags) for name, *tags in ours}
+
+
+def listed(head: str, what: str, field: str) -> set[str]:
+    """A field of all actors or tasks that the cluster has had."""
+    answer = httpx.get(f"{head}/api/v0/{what}", params={"detail": True}, timeout=30).raise_for_status().json()
+    return {each[field] for each in answer["data"]["result"]["result"]}
 
 
 def shown(head: str) -> list[dict[str, object]]:
