@@ -1,6 +1,7 @@
 """`phreg export`."""
 
 import argparse
+import os
 from typing import Any
 
 from phreg.cli.options import add_command, duration, pixels
@@ -12,14 +13,20 @@ ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2"}
 
 def add(commands: Any) -> None:
     parser = add_command(
-        commands, "export", export, "A student as ONNX or torch.export, checked against it on images.",
-        "phreg export runs/demo/registry/demo/champion --to onnx --output student.onnx --images photos",
+        commands, "export", export, "A student as ONNX, torch.export or open_clip, checked on images.",
+        "phreg export runs/demo/registry/demo/champion --to onnx --output student.onnx --images photos\n"
+        "phreg export runs/clip/registry/clip/champion --to open_clip --output clip-student",
     )  # fmt: skip
     parser.add_argument(
         "student", metavar="STUDENT", help="REGISTRY/MODEL/VERSION (or an alias), or another folder of one"
     )
-    parser.add_argument("--to", choices=list(ENDINGS), required=True)
-    parser.add_argument("--output", metavar="PATH", required=True, help="file or URL, .onnx or .pt2")
+    parser.add_argument("--to", choices=[*ENDINGS, "open_clip"], required=True)
+    parser.add_argument(
+        "--output",
+        metavar="PATH",
+        required=True,
+        help="file or URL, .onnx or .pt2; of open_clip a local folder",
+    )
     parser.add_argument(
         "--image-size", type=pixels, help="pixels: one side, or HEIGHTxWIDTH; default: the student's"
     )
@@ -28,13 +35,19 @@ def add(commands: Any) -> None:
         help="files, globs, folders or .tar shards to check it on, the first 8 images; default: drawn scenes",
     )  # fmt: skip
     parser.add_argument(
+        "--clip",
+        metavar="MODEL",
+        help="the CLIP whose image tower it becomes; default: the student's teacher",
+    )
+    parser.add_argument("--clip-checkpoint", metavar="URL", help="weights of that CLIP, both towers")
+    parser.add_argument(
         "--tolerance", type=duration, default=1e-3,
         help="largest difference, relative to the root mean square of the features (0.001)",
     )  # fmt: skip
 
 
 def export(options: argparse.Namespace) -> int:
-    ending = ENDINGS[options.to]
+    ending = ENDINGS.get(options.to, "")
     if not options.output.endswith(ending):
         raise ConfigError(f"--output {options.output!r} is no file for {options.to}", f"PATH{ending}")
     from phreg.pipeline.export import export_student
@@ -47,10 +60,19 @@ def export(options: argparse.Namespace) -> int:
             options.image_size,
             options.images,
             options.tolerance,
+            options.clip,
+            options.clip_checkpoint,
         )
     print(
         f"{hide_credentials(options.output)}: on {checked.images} images its features differ from the "
-        f"student's by at most {checked.difference:.2g} ({checked.relative:.2g} of their root mean square)\n"
-        "images: float32 RGB in [0, 1], [batch, 3, height, width]; features: [batch, channels, h, w]"
+        f"student's by at most {checked.difference:.2g} ({checked.relative:.2g} of their root mean square)"
     )
+    if ending:
+        print("images: float32 RGB in [0, 1], [batch, 3, height, width]; features: [batch, channels, h, w]")
+    else:
+        place = os.path.abspath(os.path.expanduser(options.output))
+        print(
+            f'open_clip.create_model_and_transforms("local-dir:{place}")\n'
+            "its config names this folder: if that moves, change `timm_model_name` there"
+        )
     return 0

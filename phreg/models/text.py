@@ -76,13 +76,23 @@ def load_text(model: str, checkpoint: str | None = None) -> TextTower:
     `CheckpointError` for weights that do not fit.
     """
     tell(f"loading the text tower of {model}")
+    config, state, source = read_clip(model, checkpoint)
+    if is_clip_directory(model):
+        tokenizer = _own_tokenizer(config["text_cfg"], model)
+    else:
+        name = model.removeprefix("open_clip/").partition(":")[0]
+        tokenizer = downloaded(lambda: open_clip.get_tokenizer(name), f"the tokenizer of {model}")
+    return _tower(config, state, tokenizer, source)
+
+
+def read_clip(model: str, checkpoint: str | None) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Of a CLIP with a text tower of open_clip's own: its config (`model_cfg`, with the GELU that its weights
+    want), its weights as they are stored, and where they are from. Raises as `load_text`."""
     if is_clip_directory(model):
         clip = read_clip_directory(model)
         source = checkpoint or clip.source
         state = text_part(read_checkpoint(checkpoint) if checkpoint else clip.weights(), source)
-        tokenizer = _own_tokenizer(clip.config["text_cfg"], model)
-        config = clip.config | {"quick_gelu": clip.config["quick_gelu"] or is_openai(state)}
-        return _tower(config, state, tokenizer, source)
+        return clip.config | {"quick_gelu": clip.config["quick_gelu"] or is_openai(state)}, state, source
     if not model.startswith("open_clip/"):
         raise ModelError(
             f"The model {model!r} has no text tower",
@@ -91,13 +101,11 @@ def load_text(model: str, checkpoint: str | None = None) -> TextTower:
         )
     name, tag, config, details = open_clip_model(model.removeprefix("open_clip/"), checkpoint)
     _check_own_tower(config, model)
-    if checkpoint:
-        state = text_part(read_checkpoint(checkpoint), checkpoint)
-    else:
-        state = downloaded_weights(name, tag)
+    state = (
+        text_part(read_checkpoint(checkpoint), checkpoint) if checkpoint else downloaded_weights(name, tag)
+    )
     config["quick_gelu"] = wants_quick_gelu(name, tag, config, details, state)
-    tokenizer = downloaded(lambda: open_clip.get_tokenizer(name), f"the tokenizer of {model}")
-    return _tower(config, state, tokenizer, checkpoint or model)
+    return config, state, checkpoint or model
 
 
 def _own_tokenizer(text_config: Mapping[str, Any], source: str) -> Tokenizer:

@@ -1,8 +1,11 @@
 """Export: a student as other programs take it, written once it computes the same on real images."""
 
 import itertools
+import json
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +17,16 @@ from torch import Tensor
 from phreg.data import cut_middle, decode_image, expand_images, read_shard
 from phreg.data.pack_source import list_images
 from phreg.demo.world.scenes import draw_scene
-from phreg.errors import DataError, ModelError, SampleError, hide_credentials
-from phreg.models import Student, load_student
+from phreg.errors import (
+    ConfigError,
+    DataError,
+    ModelError,
+    ObjectNotFoundError,
+    SampleError,
+    hide_credentials,
+)
+from phreg.models import Student, load_student, load_text
+from phreg.models.clip_export import OpenClip, clip_files
 from phreg.models.graphs import FromPixels, Run, as_onnx, as_torch_export, run_onnx, run_torch_export
 from phreg.models.hub import CONFIG_FILE
 from phreg.models.sizes import resize
@@ -25,6 +36,7 @@ from phreg.storage import Folder, read_url
 
 MOST_IMAGES = 8
 SCENES = 4
+TEXTS = ["a photo of a cat", "a diagram"]
 TOLERANCE = 1e-3
 """Of the largest difference, relative to the root mean square of the student's features."""
 _GRAPHS = {"onnx": (as_onnx, run_onnx), "torch-export": (as_torch_export, run_torch_export)}
@@ -46,18 +58,26 @@ def export_student(
     image_size: int | tuple[int, int] | None = None,
     images: Sequence[str] = (),
     tolerance: float = TOLERANCE,
+    clip: str | None = None,
+    clip_checkpoint: str | None = None,
 ) -> Checked:
-    """Write a student to the file or URL `output`, `to` `onnx` or `torch-export` (see `models/graphs.py`).
+    """Write a student to the file or URL `output`, `to` `onnx` or `torch-export` (see `models/graphs.py`);
+    or, `to` `open_clip`, to the local folder `output`, as the image tower of `clip` (default: its teacher).
 
     `student` is a folder in timm's hub layout, or REGISTRY/MODEL/ALIAS. `images` are image files, globs,
     folders and `.tar` shards, of which the first few are taken; without any, scenes are drawn.
 
     Raises `ModelError` if the two differ by more than the tolerance; nothing is written then.
     """
-    write, read = _GRAPHS[to]
-    model = _loaded(student, image_size)
+    place = student_folder(student)
+    model = load_student(place)
+    resize(model.vit, image_size, model.pos_embed_resize)
     crops = _crops(images, model.image_size)
     tell(f"exporting to {to}")
+    if to == "open_clip":
+        whole = (clip, clip_checkpoint) if clip else _teacher(place)
+        return _export_clip(model, *whole, output, crops, tolerance)
+    write, read = _GRAPHS[to]
     data = write(model)
     tell("checking")
     checked = compare(FromPixels(model), read(data), crops)
@@ -65,6 +85,46 @@ def export_student(
     folder, _, name = output.rpartition("/")
     Folder(folder or os.curdir).write(name, data)
     return checked
+
+
+def _export_clip(
+    model: Student,
+    clip: str,
+    checkpoint: str | None,
+    output: str,
+    crops: UInt8[np.ndarray, "N H W 3"],
+    tolerance: float,
+) -> Checked:
+    """Tried out in a folder of its own first: open_clip reads nothing else."""
+    out = Folder(output)
+    if not out.is_local:
+        raise ConfigError("open_clip reads local folders alone", "--output FOLDER", output)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in clip_files(model, clip, checkpoint, Path(folder)).items():
+            (Path(folder) / name).write_bytes(data)
+        tell("checking")
+        theirs = OpenClip(Path(folder))
+    mean, std = model.mean[:, None, None], model.std[:, None, None]
+    checked = compare(lambda pixels: model.class_tokens((pixels - mean) / std), theirs.images, crops)
+    check_tolerance(checked, tolerance, "open_clip")
+    texts = float((theirs.texts(TEXTS) - load_text(clip, checkpoint)(TEXTS)).abs().max())
+    check_tolerance(Checked(texts, texts, len(TEXTS)), tolerance, "open_clip, of texts,")
+    for name, data in clip_files(model, clip, checkpoint, out.local_path).items():
+        out.write(name, data)
+    return checked
+
+
+def _teacher(place: str) -> tuple[str, str | None]:
+    """Name and checkpoint of the teacher of a registered student. Raises `ConfigError` for another."""
+    try:
+        teacher = json.loads(Folder(place).read("lineage.json"))["config"]["teacher"]
+        return teacher["model"], teacher.get("checkpoint")
+    except (ObjectNotFoundError, ValueError, KeyError, TypeError):
+        raise ConfigError(
+            f"It is not known of which CLIP {place} is a student",
+            expected="a registered student, whose lineage.json tells its teacher",
+            remedy="name it by --clip, for instance open_clip/ViT-B-16:openai",
+        ) from None
 
 
 def compare(model: Run, export: Run, crops: UInt8[np.ndarray, "N H W 3"]) -> Checked:
@@ -88,12 +148,6 @@ def check_tolerance(checked: Checked, tolerance: float, to: str) -> None:
             found=f"{checked.relative:.2g} of it ({checked.difference:.2g}) on {checked.images} images",
             remedy="allow more by --tolerance, if that is close enough for you; else please report it",
         )
-
-
-def _loaded(place: str, image_size: int | tuple[int, int] | None) -> Student:
-    student = load_student(student_folder(place))
-    resize(student.vit, image_size, student.pos_embed_resize)
-    return student
 
 
 def student_folder(place: str) -> str:

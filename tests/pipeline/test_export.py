@@ -1,6 +1,9 @@
+import json
 from pathlib import Path
 
+import open_clip
 import pytest
+import torch
 
 from phreg.cli import main
 from phreg.errors import ModelError, RegistryError
@@ -9,7 +12,7 @@ from phreg.pipeline import export
 from phreg.pipeline.export import export_student, student_folder
 from phreg.registry import Registry
 from phreg.storage import Folder
-from tests.helpers import jpeg_bytes, make_image, tiny_clip, write_shard
+from tests.helpers import jpeg_bytes, make_image, save_tiny_open_clip, tiny_clip, write_shard
 
 
 @pytest.fixture
@@ -70,3 +73,38 @@ def test_registered_students_by_version_and_alias(student: str, tmp_path: Path) 
         assert Folder(student_folder(f"{registry.folder.url}/photos/{which}/")).url == entry.url
     with pytest.raises(RegistryError, match="no alias 'best'"):
         student_folder(f"{registry.folder.url}/photos/best")
+
+
+def test_a_clip_of_open_clips_with_the_student_as_its_tower(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Used by open_clip alone: images and texts, features and similarities."""
+    clip = save_tiny_open_clip(tmp_path / "clip")
+    student = add_registers(load_backbone(clip), 4)
+    for name, data in hub_files(student).items():
+        (Folder(str(tmp_path)) / "student").write(name, data)
+    out = tmp_path / "out"
+    arguments = ["export", str(tmp_path / "student"), "--to", "open_clip", "--output", str(out)]
+    assert main(arguments) == 2
+    assert "name it by --clip" in capsys.readouterr().err
+    (tmp_path / "student" / "lineage.json").write_text(json.dumps({"config": {"teacher": {"model": clip}}}))
+    assert main(arguments) == 0
+    assert "on 4 images" in capsys.readouterr().out
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{out}")
+    images = preprocess(make_image())[None]
+    texts = open_clip.get_tokenizer(f"local-dir:{out}")(["a cat", "a dog"])
+    model.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model.encode_image(images), student.class_tokens(images), rtol=0, atol=1e-5
+        )
+        before = open_clip.create_model(f"local-dir:{tmp_path / 'clip'}").eval()
+        torch.testing.assert_close(model.encode_text(texts), before.encode_text(texts))
+        torch.testing.assert_close(model.logit_scale, before.logit_scale)
+
+
+def test_a_student_that_is_no_clips_tower(student: str, tmp_path: Path) -> None:
+    clip = save_tiny_open_clip(tmp_path / "clip", embed_dim=8)
+    with pytest.raises(ModelError, match="is no image tower for"):
+        export_student(student, "open_clip", str(tmp_path / "out"), clip=clip)
+    assert not (tmp_path / "out").exists()
