@@ -8,6 +8,8 @@ EXTRAS = {
     "ray": "ray",
     "prefect": "prefect",
     "s3fs": "s3",
+    "starlette": "serve",
+    "uvicorn": "serve",
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
 }
 """Packages, each with the extra that it comes with."""

@@ -60,7 +60,7 @@ def _add_registry(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("registry", metavar="REGISTRY", help="URL of the registry")
 
 
-def _open_existing(options: argparse.Namespace) -> Any:
+def open_existing(options: argparse.Namespace) -> Any:
     """A registry that is there: nothing is found in none, and a mistyped URL must not look like that."""
     from phreg.registry import Registry
     from phreg.storage import Folder
@@ -77,7 +77,7 @@ def _open_existing(options: argparse.Namespace) -> Any:
 
 
 def list_entries(options: argparse.Namespace) -> int:
-    registry = _open_existing(options)
+    registry = open_existing(options)
     entries = registry.entries(options.model)
     aliases = {model: registry.aliases(model) for model in {entry.model for entry in entries}}
     rows = []
@@ -91,7 +91,7 @@ def list_entries(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
-    registry = _open_existing(options)
+    registry = open_existing(options)
     entry = registry.entry(options.model, options.version)
     entry.verify()
     print(f"{entry.model} version {entry.version}: student {entry.record.student}, {entry.record.created}")
@@ -121,7 +121,7 @@ def verify(options: argparse.Namespace) -> int:
     from phreg.registry import verify as check
     from phreg.storage import Folder
 
-    registry = _open_existing(options)
+    registry = open_existing(options)
     output = options.output or registry.folder.url.rstrip("/").rpartition("/")[0]
     with showing("verifying"):
         done = check(registry, Folder(output) / "students", options.model, options.heal)
@@ -140,7 +140,7 @@ def verify(options: argparse.Namespace) -> int:
 def report(options: argparse.Namespace) -> int:
     from phreg.pipeline.page import write_page
 
-    registry = _open_existing(options)
+    registry = open_existing(options)
     with showing("writing the page"):
         page = write_page(registry, registry.entry(options.model, options.version))
     print(hide_credentials(page.url))
@@ -148,7 +148,7 @@ def report(options: argparse.Namespace) -> int:
 
 
 def promote(options: argparse.Namespace) -> int:
-    promotion = _open_existing(options).promote(options.model, options.version, options.alias, options.reason)
+    promotion = open_existing(options).promote(options.model, options.version, options.alias, options.reason)
     before = f", before: version {promotion.previous}" if promotion.previous else ""
     print(f"{options.alias} of {options.model} is now version {promotion.version}{before}")
     return 0

@@ -12,7 +12,7 @@ from phreg.report.content import (
     Swatch,
     Table,
 )
-from phreg.report.document import inputs_of, render
+from phreg.report.document import inputs_of, render, style
 from phreg.report.pictures import colour_png, heat_png, label_map_png, photo, swatches, tile_places
 from phreg.report.stored import section_from_json, section_to_json
 
@@ -35,6 +35,7 @@ __all__ = [
     "render",
     "section_from_json",
     "section_to_json",
+    "style",
     "swatches",
     "tile_places",
 ]

@@ -35,14 +35,20 @@ class Picture(NamedTuple):
 
 def render(page: ReportPage) -> str:
     """The page as HTML text; equal pages give equal text. Raises `DataError` for a picture that is none."""
-    css = (resources.files(__package__) / "page.css").read_text()
+    css, css_digest = style()
     return _ENVIRONMENT.get_template("page.html").render(
         page=page,
         parts=_parts(page),
         css=Markup(css),  # noqa: S704 (our own file)
-        css_digest=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+        css_digest=css_digest,
         heat_stops=heat_stops(),
     )
+
+
+def style() -> tuple[str, str]:
+    """The style of our pages, and its SHA-256 as content security policies name it."""
+    css = (resources.files(__package__) / "page.css").read_text()
+    return css, base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
 
 
 def inputs_of(html: str) -> str | None:

@@ -76,8 +76,8 @@ class Browser:
         self._tabs: dict[str, Tab] = {}
 
     @contextlib.contextmanager
-    def open(self, file: Path, size: tuple[int, int], scheme: str = "light") -> Iterator[Tab]:
-        """A file as a phone or a desktop shows it, once all of it is loaded and decoded."""
+    def open(self, page: Path | str, size: tuple[int, int], scheme: str = "light") -> Iterator[Tab]:
+        """A file or URL as a phone or a desktop shows it, once all of it is loaded and decoded."""
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
         session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
         tab = self._tabs[session] = Tab(self, session)
@@ -90,7 +90,7 @@ class Browser:
         )  # fmt: skip
         media = [{"name": "prefers-color-scheme", "value": scheme}]
         tab.call("Emulation.setEmulatedMedia", features=media)
-        tab.call("Page.navigate", url=file.resolve().as_uri())
+        tab.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         self._wait_for(tab)
         try:
             yield tab
@@ -119,7 +119,7 @@ class Browser:
 
     def _wait_for(self, tab: Tab) -> None:
         deadline = time.monotonic() + TIMEOUT_S
-        while tab.evaluate("location.protocol + document.readyState") != "file:complete":
+        while not tab.evaluate("location.protocol != 'about:' && document.readyState == 'complete'"):
             assert time.monotonic() < deadline, "the page did not load"
             time.sleep(0.02)
         tab.evaluate("Promise.all([...document.images].map(image => image.decode().catch(() => 0)))")
