@@ -65,13 +65,13 @@ def garbage_of(cache: Folder, digest: str, oldest_kept: float, dry_run: bool) ->
         return GcReport(newer=(str(error),))
     report = GcReport(unreadable=tuple(f"{digest}/shards/{shard}.json" for shard in unreadable))
     for attempt, objects in attempts.items():
-        if attempt in named or attempt[: -_ATTEMPT_DIGITS - 1] in unreadable:
+        if attempt in named:
             continue
         place = f"{digest}/data/{attempt}"
         if max(item.modified for item in objects) > oldest_kept:
             report += GcReport(kept_young=(place,))
             continue
-        if _is_committed(cache / digest, attempt):
+        if attempt[: -_ATTEMPT_DIGITS - 1] in unreadable or _is_committed(cache / digest, attempt):
             continue
         if not dry_run:
             cache.remove_all(place)

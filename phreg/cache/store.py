@@ -82,7 +82,7 @@ class TargetStore:
     def shards(self) -> list[str]:
         """Names of the committed shards, sorted; no record is read."""
         names = self.folder.children("shards")
-        return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+        return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
 
     def record(self, name: str) -> CommitRecord | None:
         """A shard's commit record, if it has one. Raises `CorruptTargetsError`, and `SpecMismatchError` for a

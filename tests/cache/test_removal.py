@@ -28,7 +28,10 @@ def test_not_while_a_shard_is_being_made(disk: Folder) -> None:
     with pytest.raises(CacheError, match=rf"somebody seems to work on them(?s:.)*{attempt.attempt}"):
         remove_spec(disk, store.digest, HOUR)
     assert_equal_rows(store.read("photos-0"), make_rows())
-    assert remove_spec(disk, store.digest, HOUR, now=in_two_hours()).shards == 1
+    store.folder.write("shards/photos-1.json", b"damaged")
+    with pytest.raises(CacheError, match="somebody seems to work on them"):
+        remove_spec(disk, store.digest, HOUR)
+    assert remove_spec(disk, store.digest, HOUR, now=in_two_hours()).shards == 2
 
 
 def test_interrupted_it_leaves_nothing_that_looks_whole(
