@@ -233,6 +233,9 @@ class TrainingConfig(ConfigModel):
         "is trained anew",
     )
     validate_every: PositiveInt = Field(200, description="steps between validations")
+    validation_crops: PositiveInt = Field(
+        512, description="held-out crops that the loss is validated on: the first, or all if there are fewer"
+    )
     start_timeout_s: PositiveFloat = Field(
         300, description="seconds to wait for room for all workers, at the start and after each failure"
     )

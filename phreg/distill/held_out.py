@@ -13,7 +13,7 @@ KEPT_BYTES = 512 * 2**20
 
 @dataclass
 class HeldOutBatches:
-    """A worker's share of the held-out crops, of which there are `count` in all."""
+    """A worker's share of the held-out crops, of which `count` are used in all: the first."""
 
     samples: Samples
     share: range
@@ -23,8 +23,8 @@ class HeldOutBatches:
     _kept: list[Batch] = field(default_factory=list, init=False)
 
     @staticmethod
-    def of(samples: Samples, batch_size: int, workers: Workers) -> "HeldOutBatches":
-        count = sum(samples.rows)
+    def of(samples: Samples, batch_size: int, workers: Workers, most: int) -> "HeldOutBatches":
+        count = min(sum(samples.rows), most)
         begin, end = (count * place // workers.world for place in (workers.rank, workers.rank + 1))
         return HeldOutBatches(samples, range(begin, end), count, batch_size)
 

@@ -126,9 +126,9 @@ def _train(
             outcomes[each.digest] = error
         else:
             runs.append(run)
-    _Lessons(runs, samples, HeldOutBatches.of(held_out, job.student.batch_size, workers), plan, workers).give(
-        on_progress
-    )
+    most = job.training.validation_crops
+    batches = HeldOutBatches.of(held_out, job.student.batch_size, workers, most)
+    _Lessons(runs, samples, batches, plan, workers).give(on_progress)
     for run in runs:
         try:
             outcomes[run.job.digest] = run.failure or run.finish()

@@ -185,7 +185,10 @@ def _plan_student(
             batches,
             spec,
             [sizes[url].image_bytes for url in prepared.train],
-            sum(sizes[url].samples for url in prepared.validation) * spec.crops_per_image,
+            min(
+                sum(sizes[url].samples for url in prepared.validation) * spec.crops_per_image,
+                config.training.validation_crops,
+            ),
         ),
         done=done,
         seconds=seconds,

@@ -35,7 +35,7 @@ def test_what_fits_is_decoded_once_and_the_batches_are_the_same(
         read.append(ref.name)
         return samples.read(ref)
 
-    held_out = HeldOutBatches.of(replace(samples, read=counted), 4, Workers())
+    held_out = HeldOutBatches.of(replace(samples, read=counted), 4, Workers(), 99)
     first = list(held_out.batches())
     assert [len(batch) for batch in first] == [4, 2, 4, 2]
     held_out = HeldOutBatches(held_out.samples, held_out.share, 12, 4, keep=kept * first[0].nbytes)
@@ -47,11 +47,13 @@ def test_what_fits_is_decoded_once_and_the_batches_are_the_same(
     assert read == read_again
 
 
-def test_workers_share_them(samples: Samples) -> None:
+@pytest.mark.parametrize(("most", "used"), [(99, 12), (12, 12), (7, 7), (2, 2)])
+def test_workers_share_the_first_of_them(most: int, used: int, samples: Samples) -> None:
+    every = [key for batch in HeldOutBatches.of(samples, 4, Workers(), 99).batches() for key in batch.keys]
     keys = [
         key
         for rank in range(3)
-        for batch in HeldOutBatches.of(samples, 4, Workers(rank, 3)).batches()
+        for batch in HeldOutBatches.of(samples, 4, Workers(rank, 3), most).batches()
         for key in batch.keys
     ]
-    assert len(set(keys)) == len(keys) == 12
+    assert keys == every[:used]
