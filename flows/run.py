@@ -1,22 +1,25 @@
 """The flows: the whole run, and its three parts that can be deployed alone.
 
-Each takes the URL of a config and overrides (`a.b=value`), and needs no other state: what earlier stages
-made is found in cache and output folder.
+Each takes the URL of a config, or its fields themselves, and overrides (`a.b=value`), and needs no other
+state: what earlier stages made is found in cache and output folder. Prefect makes a form of the fields, by
+which its server checks them before there is a run (`flows/forms.py`). Here they are checked as a whole.
 """
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from prefect import flow, get_run_logger
 
 from flows import artifacts, run_names, tasks
 from flows.cancelling import ends_when_cancelled
 from flows.direct import ask_loopback_directly
+from flows.forms import refuse_credentials
 from flows.run_names import tag_run
 from flows.short_errors import shorten_errors
 from flows.worker import cancellable, outlive_worker
-from phreg.config.run import RunConfig, StudentConfig, load_config
+from phreg.config.run import RunConfig, StudentConfig, read_run
 from phreg.distill.result import StudentReport
 from phreg.errors import GenerationError, PhregError, TrainingError
 from phreg.execution.connection import connected_when_needed
@@ -30,16 +33,17 @@ from phreg.pipeline.student_groups import group_students
 from phreg.progress_reporter import clock
 
 Overrides = list[str]
+NONE: Any = None  # a form of one section, where `RunConfig | None` would be one of a choice
 
 ask_loopback_directly()
 shorten_errors()
 
 
-@flow(name="phreg-run", flow_run_name=run_names.run_name, validate_parameters=True)
+@flow(name="phreg-run", flow_run_name=run_names.run_name, validate_parameters=False)
 @ends_when_cancelled
-def run(config: str, overrides: Overrides | None = None) -> RunReport:
+def run(config: str = "", overrides: Overrides | None = None, settings: RunConfig = NONE) -> RunReport:
     """Images to registered students."""
-    settings, prepared = _prepare(config, overrides, registers=True)
+    settings, prepared = _prepare(config, overrides, settings, registers=True)
     with at_work(settings, prepared):
         made = make_all_targets(settings, prepared)
         finished, failures = distil_all(settings, prepared)
@@ -51,31 +55,35 @@ def run(config: str, overrides: Overrides | None = None) -> RunReport:
     return report
 
 
-@flow(name="phreg-targets", flow_run_name=run_names.targets_name, validate_parameters=True)
+@flow(name="phreg-targets", flow_run_name=run_names.targets_name, validate_parameters=False)
 @ends_when_cancelled
-def targets(config: str, overrides: Overrides | None = None) -> dict[str, TargetsReport]:
+def targets(
+    config: str = "", overrides: Overrides | None = None, settings: RunConfig = NONE
+) -> dict[str, TargetsReport]:
     """Only the targets: fills the cache that students are distilled from."""
-    settings, prepared = _prepare(config, overrides)
+    settings, prepared = _prepare(config, overrides, settings)
     with at_work(settings, prepared):
         return make_all_targets(settings, prepared)
 
 
-@flow(name="phreg-distil", flow_run_name=run_names.distil_name, validate_parameters=True)
+@flow(name="phreg-distil", flow_run_name=run_names.distil_name, validate_parameters=False)
 @ends_when_cancelled
-def distil(config: str, overrides: Overrides | None = None) -> list[StudentReport]:
+def distil(
+    config: str = "", overrides: Overrides | None = None, settings: RunConfig = NONE
+) -> list[StudentReport]:
     """Only the students, from targets that are in the cache."""
-    settings, prepared = _prepare(config, overrides)
+    settings, prepared = _prepare(config, overrides, settings)
     with at_work(settings, prepared):
         finished, failures = distil_all(settings, prepared)
     _raise_failures(failures)
     return [report for _, report in finished]
 
 
-@flow(name="phreg-evaluate", flow_run_name=run_names.evaluate_name, validate_parameters=True)
+@flow(name="phreg-evaluate", flow_run_name=run_names.evaluate_name, validate_parameters=False)
 @ends_when_cancelled
-def evaluate(config: str, overrides: Overrides | None = None) -> RunReport:
+def evaluate(config: str = "", overrides: Overrides | None = None, settings: RunConfig = NONE) -> RunReport:
     """Measure, register and judge students that are finished; one that is not is trained first."""
-    settings, prepared = _prepare(config, overrides, registers=True)
+    settings, prepared = _prepare(config, overrides, settings, registers=True)
     with at_work(settings, prepared):
         finished, failures = distil_all(settings, prepared)
         report = _register(settings, prepared, {}, finished, failures)
@@ -84,11 +92,16 @@ def evaluate(config: str, overrides: Overrides | None = None) -> RunReport:
     return report
 
 
-def _prepare(config: str, overrides: Overrides | None, registers: bool = False) -> tuple[RunConfig, Prepared]:
-    settings = load_config(config, overrides or [])
-    tag_run(settings.name)
-    settings = on_device(settings)
-    return settings, tasks.prepare_run(settings, registers)
+refuse_credentials(run, targets, distil, evaluate)
+
+
+def _prepare(
+    url: str, overrides: Overrides | None, settings: Any, registers: bool = False
+) -> tuple[RunConfig, Prepared]:
+    config = read_run(url, overrides or [], settings)
+    tag_run(config.name)
+    config = on_device(config)
+    return config, tasks.prepare_run(config, registers)
 
 
 def on_device(config: RunConfig) -> RunConfig:

@@ -7,7 +7,7 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from phreg.config.run import RunConfig, load_config
+from phreg.config.run import RunConfig, read_run
 from phreg.config.table import load_table
 from phreg.errors import PhregError, hide_credentials
 
@@ -53,14 +53,14 @@ def _named(name: Callable[[RunConfig], str]) -> str:
     """A config that cannot be read has the flow fail, not the search for its name."""
     url, overrides = _arguments()
     try:
-        return name(load_config(url, overrides))
+        return name(read_run(url, overrides, (flow_run.parameters or {}).get("settings")))
     except PhregError:
-        return hide_credentials(url)
+        return hide_credentials(url) or "no config"
 
 
 def _arguments() -> tuple[str, list[str]]:
     given = flow_run.parameters or {}
-    return str(given.get("config")), list(given.get("overrides") or [])
+    return str(given.get("config") or ""), list(given.get("overrides") or [])
 
 
 def _many(things: object, word: str) -> str:

@@ -13,15 +13,17 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import (
     BeforeValidator,
     Field,
+    GetJsonSchemaHandler,
     NonNegativeInt,
     PositiveInt,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
+    TypeAdapter,
     ValidationError,
     model_serializer,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from phreg.config.model import ConfigModel
 
@@ -335,3 +337,25 @@ class DenoisedSection(ConfigModel):
     def _flat(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialize(self)
         return fields.pop("denoiser") | fields
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """As it is written: `method`, and the options of every one, beside its own keys."""
+        reference = handler(core_schema)
+        properties = handler.resolve_ref_schema(reference)["properties"]
+        del properties["denoiser"]
+        properties["method"] = {"enum": list(KNOWN), "default": "views", "description": "what cleans them"}
+        for option in dict.fromkeys(name for kind in KNOWN.values() for name in kind.model_fields):
+            if option == "method":
+                continue
+            owners = {name: kind for name, kind in KNOWN.items() if option in kind.model_fields}
+            kind = next(iter(owners.values()))
+            schema = TypeAdapter(kind).json_schema()["properties"][option]
+            schema.pop("default", None)  # of one of its methods; filled in, it would be misplaced in others
+            if option == "then":
+                schema = {"anyOf": [{"enum": list(KNOWN)}, {"type": "object"}]}
+            said = kind.model_fields[option].description
+            properties[option] = schema | {"description": f"{said}; an option of {', '.join(owners)}"}
+        return reference

@@ -1,6 +1,7 @@
 """The base of all config sections, and the types their fields share."""
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -71,6 +72,18 @@ Pattern = Annotated[Address, AfterValidator(_one_pattern), AfterValidator(_two_s
 """Paths or URLs of shards: one, a brace range or a glob."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+def also(*others: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    """For a field's `json_schema_extra`: other ways in which it may be written."""
+
+    def extend(schema: dict[str, Any]) -> None:
+        as_is = {
+            key: schema.pop(key) for key in list(schema) if key not in ("title", "description", "default")
+        }
+        schema["anyOf"] = [*others, *as_is.get("anyOf", [as_is])]
+
+    return extend
 
 
 class ConfigModel(BaseModel):

@@ -49,10 +49,10 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> None:
         _apply_override(data, override)
 
 
-def check_no_secrets(url: str, overrides: Iterable[str]) -> None:
+def check_no_secrets(url: str, overrides: Iterable[str], what: str = "The config's URL") -> None:
     """Raise `ConfigError` if a config's URL or an override carries credentials: as parameters of a Prefect
     flow, or of a Ray job, they would stand in a database, and on pages."""
-    _check_no_secret(url, "The config's URL")
+    _check_no_secret(url, what)
     for override in overrides:
         _check_no_secret(override, f"The override {_REPR.repr(override)}")
 

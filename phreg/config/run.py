@@ -1,6 +1,8 @@
 """The config of a run: what a user writes, checked before anything starts. Unknown keys are refused."""
 
+import copy
 import itertools
+import json
 import math
 import os
 import re
@@ -23,9 +25,10 @@ from phreg.config.model import (
     Name,
     PathOrUrl,
     Pattern,
+    also,
     model_folder,
 )
-from phreg.config.reading import checked, read_mapping
+from phreg.config.reading import apply_overrides, check_no_secrets, checked, read_mapping
 from phreg.config.stages import (
     EvaluationConfig,
     GenerationConfig,
@@ -54,6 +57,7 @@ __all__ = [
     "expand_grid",
     "load_config",
     "parse_config",
+    "read_run",
     "with_absolute_paths",
 ]
 
@@ -62,14 +66,23 @@ TEACHER = "teacher"
 """Name of the teacher's row beside the students'."""
 
 
+def _or_grids(schema: dict[str, Any]) -> None:
+    grid = {"type": "object", "properties": {"grid": {"type": "object"}}, "required": ["grid"]}
+    schema["items"] = {"anyOf": [schema["items"], grid]}
+
+
 class RunConfig(ConfigModel):
     """A whole run. URLs are fsspec URLs; credentials and endpoints come from the environment."""
 
     name: Name = Field(description="name of the run and of the registered model")
     images: tuple[Pattern, ...] = Field(
-        min_length=1, description="training shards: URLs, brace ranges, globs"
+        min_length=1,
+        description="training shards: URLs, brace ranges, globs",
+        json_schema_extra=also({"type": "string"}),
     )
-    validation: tuple[Pattern, ...] = Field(min_length=1, description="held-out shards, likewise")
+    validation: tuple[Pattern, ...] = Field(
+        min_length=1, description="held-out shards, likewise", json_schema_extra=also({"type": "string"})
+    )
     output: PathOrUrl = Field(description="folder of everything the run writes")
     cache: PathOrUrl | None = Field(
         None, description="target cache; default: OUTPUT/cache; share it between runs"
@@ -80,7 +93,9 @@ class RunConfig(ConfigModel):
     teacher: TeacherConfig = Field(description="the network whose features are cleaned")
     targets: dict[Name, TargetConfig] = Field(min_length=1, description="named ways of making targets")
     students: tuple[StudentConfig, ...] = Field(
-        min_length=1, description="a list; an item with `grid: {field: [values]}` stands for their product"
+        min_length=1,
+        description="a list; an item with `grid: {field: [values]}` stands for their product",
+        json_schema_extra=_or_grids,
     )
     generation: GenerationConfig = Field(GenerationConfig(), description="how targets are made on Ray")
     training: TrainingConfig = Field(TrainingConfig(), description="how students are trained on Ray")
@@ -246,6 +261,21 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
     if "run" in data and "teacher" not in data:
         raise ConfigError(f"{path} is the config of a table, not of a run", remedy=f"phreg table {path}")
     return with_absolute_paths(parse_config(data, f"the config {path}"))
+
+
+def read_run(url: str, overrides: Iterable[str] = (), settings: dict[str, Any] | None = None) -> RunConfig:
+    """A config by its URL, or by its fields, as a form gives them: then the URL is not looked at.
+
+    Fields may carry no credentials. Raises `ConfigError`."""
+    if settings is None:
+        if not url:
+            raise ConfigError(
+                "No config is given", expected="`config`, its path or URL, or its fields as `settings`"
+            )
+        return load_config(url, overrides)
+    check_no_secrets(json.dumps(settings, default=str), [], "The settings")
+    apply_overrides(data := copy.deepcopy(settings), overrides)
+    return with_absolute_paths(parse_config(data, "the settings"))
 
 
 def dump_config(config: RunConfig) -> bytes:

@@ -20,6 +20,7 @@ from phreg.config.model import (
     PositiveFloat,
     ReadOut,
     Resize,
+    also,
     model_folder,
 )
 
@@ -131,7 +132,9 @@ class StudentConfig(ConfigModel):
     checkpoint: PathOrUrl | None = Field(None, description="fsspec URL of weights for that model")
     checkpoint_key: str | None = Field(None, description="which network of a checkpoint with several")
     registers: Annotated[PositiveInt | None, BeforeValidator(_or_none)] = Field(
-        16, description="register tokens added; none: a student without any, for ablations"
+        16,
+        description="register tokens added; none: a student without any, for ablations",
+        json_schema_extra=also({"const": "none"}),
     )
     unlock: tuple[str, ...] = Field(
         ("registers", "pos_embed", "patch_embed", "last_block"),

@@ -1,17 +1,20 @@
 """The deployments of prefect.yaml on a real Prefect server with a real worker."""
 
+import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from phreg.config.run import load_config
 from phreg.registry import Registry
 from phreg.storage import Folder
 from tests.prefect_stack import Stack, prefect_stack
-from tests.small_run import write_config
+from tests.small_run import make_config, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -29,13 +32,16 @@ def test_every_flow_is_deployed_with_an_example_schedule_that_is_off(stack: Stac
     inspected = stack.command("deployment", "inspect", "phreg-run/run")
     assert "0 2 * * *" in inspected
     assert "'active': False" in inspected
+    stack.command("work-pool", "set-concurrency-limit", "phreg", "2")  # of all of them together
 
 
 def test_sub_flows_run_alone_one_after_the_other(stack: Stack, tmp_path: Path) -> None:
     path = write_config(tmp_path)
     config = load_config(path)
-    for name in ("phreg-targets/targets", "phreg-distil/distil", "phreg-evaluate/evaluate"):
-        stack.command("deployment", "run", name, "--param", f"config={path}", "--watch")
+    stack.command("deployment", "run", "phreg-targets/targets", "--param", f"config={path}", "--watch")
+    settings = json.dumps({"settings": yaml.safe_load(path.read_text())})  # as a form has them
+    stack.command("deployment", "run", "phreg-distil/distil", "--params", settings, "--watch")
+    stack.command("deployment", "run", "phreg-evaluate/evaluate", "--param", f"config={path}", "--watch")
     names = {run["name"]: set(run["tags"]) for run in asked(stack, "flow_runs")}
     assert set(names) == {"tiny: 1 target", "tiny: 1 student", "tiny: evaluation of 1 student"}
     assert all(tags == {"phreg", "tiny"} for tags in names.values())
@@ -52,6 +58,17 @@ def test_a_config_that_is_not_there_fails_the_run_in_a_few_words(stack: Stack, t
     messages = [log["message"] for log in asked(stack, "logs") if log["flow_run_id"] == run]
     assert any("absent.yaml" in message for message in messages)
     assert not any("Traceback" in message for message in messages)
+
+
+def test_a_wrong_field_is_refused_before_there_is_a_run(stack: Stack, tmp_path: Path) -> None:
+    before = len(asked(stack, "flow_runs"))
+    settings = json.dumps({"settings": make_config(tmp_path, max_quarantined=3)})
+    command = [sys.executable, "-m", "prefect", "deployment", "run", "phreg-run/run", "--params", settings]
+    refused = stack.start.start(command, COLUMNS="200")
+    assert refused.ends() == 1, refused.tail
+    assert "settings.max_quarantined" in refused.text
+    assert "Traceback" not in refused.text
+    assert len(asked(stack, "flow_runs")) == before
 
 
 def asked(stack: Stack, what: str, kind: str = "") -> list[dict[str, Any]]:
