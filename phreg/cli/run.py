@@ -131,7 +131,8 @@ def plan(options: argparse.Namespace) -> int:
         for s in plan.students
     ]
     print_table(students, "no students")
-    print(f"\n{_time_words(plan)}")
+    print(f"\n{_time_words(plan, config.prices)}")
+    print(_storage_words(plan, config.prices))
     if plan.absent:
         print(f"\nlabelled sets that are not there, and would be left out: {', '.join(plan.absent)}")
     return 0
@@ -141,8 +142,15 @@ def _time(seconds: float | None) -> str:
     return "" if seconds is None else f"about {clock(seconds)}"
 
 
-def _time_words(plan: Any) -> str:
-    """The times together; how to have them, where one is not known."""
+def _storage_words(plan: Any, prices: Any) -> str:
+    """What all targets take once they are made, and what that costs."""
+    size = sum(part.whole_bytes for part in plan.targets)
+    cost = "" if prices.gb_month is None else f", {size / 1e9 * prices.gb_month:.2f} a month"
+    return f"about {human_bytes(size)} of targets in the cache, all made{cost}"
+
+
+def _time_words(plan: Any, prices: Any) -> str:
+    """The times together, and what their GPUs cost; how to have them, where one is not known."""
     parts = [*plan.targets, *plan.students]
     if any(part.seconds is None for part in parts):
         return (
@@ -150,5 +158,6 @@ def _time_words(plan: Any) -> str:
             "(--set images=ONE_SHARD), and plan again"
         )
     hours = sum(part.gpu_hours for part in parts)
-    gpus = f", {hours:.1f} GPU hours" if hours else ""
+    cost = "" if prices.gpu_hour is None else f" for {hours * prices.gpu_hour:.2f}"
+    gpus = f", {hours:.1f} GPU hours{cost}" if hours else ""
     return f"about {clock(sum(part.seconds for part in parts))} in all, as fast as the last run{gpus}"

@@ -32,6 +32,7 @@ from phreg.config.reading import apply_overrides, check_no_secrets, checked, rea
 from phreg.config.stages import (
     EvaluationConfig,
     GenerationConfig,
+    PricesConfig,
     StudentConfig,
     TargetConfig,
     TeacherConfig,
@@ -109,6 +110,7 @@ class RunConfig(ConfigModel):
         description="share of unusable samples of one kind of targets past which the run fails, after all "
         "shards were done; 0: not one, otherwise one is always allowed",
     )
+    prices: PricesConfig = Field(PricesConfig(), description="what a plan tells costs from")
     seed: int = Field(0, description="of crops and views")
     device: DeviceName = Field(
         "auto", description="`cpu`, `cuda`, or `auto`: a GPU if the machine or the Ray cluster has one"

@@ -255,6 +255,13 @@ class TrainingConfig(ConfigModel):
         return self.gpus_per_worker or 0
 
 
+class PricesConfig(ConfigModel):
+    """What `phreg plan` tells costs from, in whatever currency; what is not given is not told."""
+
+    gpu_hour: float | None = Field(None, ge=0, description="a GPU for an hour")
+    gb_month: float | None = Field(None, ge=0, description="a gigabyte (10^9 bytes) stored for a month")
+
+
 class EvaluationConfig(ConfigModel):
     """Label-free measures on held-out crops."""
 

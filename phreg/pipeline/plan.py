@@ -30,7 +30,7 @@ BACKWARD_COST = 2  # a backward pass costs about two forward passes
 @dataclass(frozen=True)
 class TargetsPlan:
     """One kind of targets, denoised `by` a method. `forward_passes` counts views; sizes are of what is still
-    to be made.
+    to be made, but for `whole_bytes`: those of all of them.
 
     `seconds`: how long `max_actors` take for it at the rate of an earlier run; None if there was none.
     `gpu_hours`: the hours that they hold GPUs for.
@@ -46,6 +46,7 @@ class TargetsPlan:
     flops: float
     cache_bytes: int
     objects: int
+    whole_bytes: int
     seconds: float | None = None
     gpu_hours: float | None = None
 
@@ -142,6 +143,7 @@ def _plan_targets(
         flops=passes * flops,
         cache_bytes=sum(estimated_bytes(spec, count) for count in rows),
         objects=sum(estimated_objects(spec, count) for count in rows),
+        whole_bytes=sum(estimated_bytes(spec, sizes[url].samples * spec.crops_per_image) for url in urls),
         seconds=seconds,
         gpu_hours=_gpu_hours(seconds, actors * generation.gpus),
     )

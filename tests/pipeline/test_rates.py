@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from phreg.cache import CommitRecord, TargetStore
 from phreg.cli import main
 from phreg.config.run import load_config
 from phreg.models import load_teacher
@@ -11,7 +12,7 @@ from phreg.pipeline.plan import make_plan
 from phreg.pipeline.prepare import target_specs
 from phreg.pipeline.rates import known_rate, note_rate
 from phreg.storage import Folder
-from tests.cache.examples import make_spec
+from tests.cache.examples import SHARD_DIGEST, make_spec
 from tests.small_run import write_config
 
 
@@ -65,4 +66,24 @@ def test_a_plan_tells_times_and_gpu_hours(tmp_path: Path, capsys: pytest.Capture
     assert main(["plan", str(path), "--set", *more]) == 0
     shown = capsys.readouterr().out
     assert "about 26:40" in shown
-    assert "about 33:20 in all, as fast as the last run, 0.7 GPU hours" in shown
+    assert "about 33:20 in all, as fast as the last run, 0.7 GPU hours\n" in shown
+    assert main(["plan", str(path), "--set", *more, "prices.gpu_hour=3"]) == 0
+    assert "0.7 GPU hours for 2.00\n" in capsys.readouterr().out
+
+
+def test_a_plan_tells_what_all_targets_take_a_month(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also those that are made."""
+    path = write_config(tmp_path)
+    config = load_config(path)
+    (spec,) = target_specs(config, load_teacher(config.teacher)).values()
+    whole = make_plan(config).targets[0].cache_bytes
+    record = CommitRecord.of("tiny-000", "0" * 12, SHARD_DIGEST, 4, (), {})
+    TargetStore.create(Folder(config.cache_url), spec).folder.write("shards/tiny-000.json", record.to_json())
+    (targets,) = make_plan(config).targets
+    assert (targets.whole_bytes, targets.shards_done) == (whole, 1)
+    assert targets.cache_bytes < whole
+    assert main(["plan", str(path), "--set", "prices.gb_month=1000"]) == 0
+    cost = f"{whole / 1e6:.2f}"
+    assert f"of targets in the cache, all made, {cost} a month" in capsys.readouterr().out
