@@ -22,6 +22,7 @@ def family_of(vit: Any, name: str = "The model") -> Family:
         if isinstance(vit, family.kind):
             return family
     known = "; ".join(f"{family.kind.__name__} ({family.holds})" for family in FAMILIES)
+    known += "; NaFlexVit (SigLIP 2 and C-RADIO for images of any shape)"
     raise ModelError(
         f"{name} is no plain ViT that phreg knows",
         expected=f"a network of one of timm's classes {known}",
