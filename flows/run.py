@@ -18,6 +18,7 @@ from flows.direct import ask_loopback_directly
 from flows.forms import refuse_credentials
 from flows.run_names import tag_run
 from flows.short_errors import shorten_errors
+from flows.warnings import warn_in_runs
 from flows.worker import cancellable, outlive_worker
 from phreg.config.run import RunConfig, StudentConfig, read_run
 from phreg.distill.result import StudentReport
@@ -37,6 +38,7 @@ NONE: Any = None  # a form of one section, where `RunConfig | None` would be one
 
 ask_loopback_directly()
 shorten_errors()
+warn_in_runs()
 
 
 @flow(name="phreg-run", flow_run_name=run_names.run_name, validate_parameters=False)

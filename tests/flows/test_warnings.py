@@ -1,0 +1,23 @@
+import logging
+
+import pytest
+from prefect import flow
+from prefect.context import FlowRunContext
+from prefect.logging.handlers import APILogHandler
+
+from flows import run  # noqa: F401  (what a Prefect worker imports)
+
+
+@flow
+def of_a_test() -> None: ...
+
+
+def test_a_warning_is_sent_to_the_run_that_it_concerns(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr(APILogHandler, "emit", lambda self, record: sent.append(self.format(record)))
+    ours = logging.getLogger("phreg.cache.store")
+    ours.warning("outside of any")
+    with FlowRunContext.model_construct(flow=of_a_test, flow_run=None):
+        ours.warning("%s was altered", "s3://me:secret@host/spec.json")
+        ours.info("nobody asked")
+    assert sent == ["s3://***@host/spec.json was altered"]
