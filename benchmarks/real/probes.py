@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.real.ablation import BASE, NO_REGISTERS, VARIANTS, ablate, student
+from benchmarks.real.ablation import VARIANTS, ablate, student
 from benchmarks.real.measure import result_path, save
 from benchmarks.real.protocols import Bench, Protocol
 from benchmarks.real.tables import results, write_tables
@@ -151,18 +151,17 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
     return float(values.mean()), float(low), float(high)
 
 
-def probe_all(work: Work) -> None:
-    """Teacher and students of the ablation; and of DINOv2, where it is there, with its own teacher."""
+def probe_all(work: Work, students: int = 2) -> None:
+    """Teacher and the first students of the ablation; and the same of DINOv2, where it is there."""
     absent = [name for name in ("nyu", "camvid/train") if not (work.data / name).is_dir()]
     if absent:
         print(f"skipped, for they are not in {work.data}:", *absent, flush=True)
         return
-    ablate(work, 2)
+    ablate(work, students)
     precision = work.teacher.precision
     _probe(work, "probes", "teacher", work.trunk, ("standard", "value", "naclip"))
-    for variant in VARIANTS[:2]:
-        trunk = Trunk(student(work, variant), precision)
-        _probe(work, "probes", variant.title, trunk, ("value", "standard"))
+    for variant in VARIANTS[:students]:
+        _probe(work, "probes", variant.title, Trunk(student(work, variant), precision), ("value",))
     folder = work.weights / DINOV2
     if not (folder / "config.json").exists():
         print(f"skipped: {folder} is not there", flush=True)
@@ -171,11 +170,11 @@ def probe_all(work: Work) -> None:
     trunk, shards = Trunk(load_teacher(teacher), precision), [work.held, *work.shards]
     digest = make_targets(teacher, trunk, ("standard",), TargetConfig(), shards, work.cache)["standard"]
     _probe(work, f"probes-{DINOV2}", "teacher", trunk, ("standard",))
-    for name, registers in ((BASE, 16), (NO_REGISTERS, "none")):
-        job = work.job(digest, {"read_out": "standard", "registers": registers}, teacher)
+    for variant in VARIANTS[:students]:
+        job = work.job(digest, {"read_out": "standard", **variant.student}, teacher)
         report = train_student(job, Folder(str(work.out / f"probes-{DINOV2}")))
         trunk = Trunk(load_student(f"{report.url}/model"), precision)
-        _probe(work, f"probes-{DINOV2}", name, trunk, ("standard",))
+        _probe(work, f"probes-{DINOV2}", variant.title, trunk, ("standard",))
 
 
 def _probe(work: Work, folder: str, name: str, trunk: Trunk, read_outs: Sequence[str]) -> None:

@@ -22,7 +22,9 @@ from phreg.evaluate.look import look
 from phreg.models import Backbone, load_teacher
 
 SHIFTS = torch.tensor([[0, 2], [2, 0], [-2, -2]])
-HEADER = ("network", "images", "cosine mean", "cosine p5", "cosine p1", "artifacts %", "norm ratio", "block")
+LARGEST = 63  # of 7 bits
+HEADER = ("network", "images", "cosine mean", "cosine p5", "by token mean", "by token p5", "artifacts %",
+          "norm ratio", "block")  # fmt: skip
 
 
 def quantised(backbone: Backbone) -> Backbone:
@@ -32,10 +34,23 @@ def quantised(backbone: Backbone) -> Backbone:
     return found
 
 
+def rounded_by_token(backbone: Backbone) -> Backbone:
+    """A copy whose blocks' matrices are given 7 bits too, but of each token by itself; they stay float32."""
+    found = copy.deepcopy(backbone)
+    for module in found.vit.blocks.modules():
+        if isinstance(module, nn.Linear):
+            module.register_forward_pre_hook(_round_tokens)
+    return found
+
+
+def _round_tokens(module: nn.Module, given: tuple[Tensor]) -> Tensor:
+    step = given[0].abs().amax(-1, keepdim=True).clamp(min=1e-12) / LARGEST
+    return (given[0] / step).round() * step
+
+
 @torch.no_grad()
-def int8_cosines(backbone: Backbone, images: Tensor) -> Tensor:
-    """Of each patch's features in int8 to those in float32 [N, P]; images one by one."""
-    other = quantised(backbone)
+def cosines(backbone: Backbone, other: Backbone, images: Tensor) -> Tensor:
+    """Of each patch's features in one network to those in the other [N, P]; images one by one."""
     pairs = [(backbone(one[None]), other(one[None])) for one in images]
     return torch.cat([torch.cosine_similarity(*pair, dim=1) for pair in pairs]).flatten(1)
 
@@ -47,12 +62,12 @@ def write_cosines(networks: Mapping[str, Backbone], images: Tensor, path: Path) 
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)
         for name, backbone in networks.items():
-            cosines = int8_cosines(backbone, images).flatten()
+            found = [cosines(backbone, each(backbone), images) for each in (quantised, rounded_by_token)]
             seen = [look(backbone, one[None], SHIFTS) for one in images]
             rates = torch.cat([one.artifact_rates for one in seen]).mean(0)[:-1]
             ratios = torch.cat([one.norm_ratios for one in seen]).mean(0)[:-1]
             block = int(ratios.argmax())
-            numbers = [cosines.mean(), *cosines.quantile(torch.tensor([0.05, 0.01]))]
+            numbers = [number for one in found for number in (one.mean(), one.quantile(0.05))]
             shown = [f"{n:.4f}" for n in numbers] + [f"{100 * rates.max():.2f}", f"{ratios[block]:.1f}"]
             writer.writerow([name, len(images), *shown, block + 1])
 
@@ -68,6 +83,6 @@ def quantise_all(work: Work) -> None:
         for bench in work.benches:
             measure(f"{name}, int8, read value", trunk.read("value"), bench, work.out / FOLDER)
     write(work)
-    path = work.out / "quantised-cosines.csv"
+    path = work.out / "int8-cosines.csv"
     if not path.exists():
         write_cosines(networks, work.photos(work.data / HELD_OUT, 24), path)

@@ -14,7 +14,7 @@ from benchmarks.real.differences import Comparison, write_differences
 from benchmarks.real.measure import Row
 from benchmarks.real.picture import PROTOCOLS, ROWS, draw, gains
 from benchmarks.real.probes import interval
-from benchmarks.real.quantised import int8_cosines, quantised
+from benchmarks.real.quantised import cosines, quantised, rounded_by_token
 from benchmarks.real.trunk import Trunk
 from benchmarks.real.weights import FOLDER, QUANTISED, clip_folder, is_there
 from phreg import denoise, load_backbone, sample_views
@@ -84,9 +84,10 @@ def test_the_picture_shows_what_was_measured() -> None:
 def test_rounded_features_stay_near_and_the_network_as_it_was() -> None:
     alone, images = load_backbone(tiny_clip(), read_out="value"), torch.randn(2, 3, 64, 64)
     before = alone(images)
-    cosines = int8_cosines(alone, images)
-    assert cosines.shape == (2, before.shape[-1] * before.shape[-2])
-    assert 0.99 < cosines.min() < cosines.max()
+    for rounded in (quantised(alone), rounded_by_token(alone)):
+        found = cosines(alone, rounded, images)
+        assert found.shape == (2, before.shape[-1] * before.shape[-2])
+        assert 0.99 < found.min() < found.max() < 1
     assert not torch.equal(quantised(alone)(images), before)
     shared = Trunk(quantised(alone)).read("value")(images)
     torch.testing.assert_close(shared, quantised(alone)(images), rtol=0, atol=1e-5)
