@@ -8,14 +8,24 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from PIL import Image
 
 import phreg
+from phreg.cache import TargetStore
+from phreg.config.denoisers import KNOWN
+from phreg.config.labels import LabelledSetConfig
 from phreg.config.model import ReadOut
+from phreg.config.reading import checked
+from phreg.config.run import TargetConfig, TeacherConfig
+from phreg.config.table import TeacherRow
 from phreg.distill import optimizer
 from phreg.distill.curve import curve_from_jsonl
 from phreg.distill.progress import StudentProgress
 from phreg.distill.trainer import train_student
+from phreg.errors import ConfigError, PhregError
 from phreg.evaluate.curve import draw_curve
+from phreg.generate import target_spec
+from phreg.method.denoising import DENOISERS
 from phreg.method.loss import TERMS
 from phreg.models import hub_files, timm_snippet
 from phreg.models.read_outs import READ_OUTS
@@ -27,12 +37,12 @@ from tests.helpers import tiny_clip
 TEXT = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text()
 
 
-READ_OUT, TERM, OPTIMIZER = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+READ_OUT, LABELLED_SET, TERM, OPTIMIZER, DENOISER = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.fixture
 def as_before() -> Iterator[None]:
-    tables: tuple[dict[str, Any], ...] = (READ_OUTS, TERMS)
+    tables: tuple[dict[str, Any], ...] = (READ_OUTS, TERMS, KNOWN, DENOISERS)
     before = [dict(table) for table in tables]
     make_optimizer = optimizer.make_optimizer
     yield
@@ -89,6 +99,43 @@ def test_a_loss_term_and_an_optimiser_of_ones_own(tmp_path: Path) -> None:
     curve = job.folder(output).read("curve.jsonl")
     assert draw_curve([json.loads(line) for line in curve.splitlines()]).startswith(b"\x89PNG")
     assert [shown.title for shown in curves(curve_from_jsonl(curve.decode()))][-1] == "Length"
+
+
+@pytest.mark.usefixtures("as_before")
+def test_a_denoiser_of_ones_own(tmp_path: Path) -> None:
+    """In Python, in a config, as targets in a cache, and as a row of a table."""
+    exec(DENOISER, {"__name__": "example"})
+    teacher = phreg.load_backbone(tiny_clip())
+    images = torch.randn(2, 3, *teacher.image_size, generator=torch.Generator().manual_seed(0))
+    clean = phreg.denoise(teacher, images, method={"method": "closest", "views": 4})
+    views = phreg.sample_views(teacher.grid_size, 4)
+    assert not torch.allclose(clean, phreg.denoise(teacher, images, views))
+    torch.testing.assert_close(
+        phreg.denoise(teacher, images, method={"method": "closest", "views": 1}), teacher(images)
+    )
+    target = TargetConfig.model_validate({"method": "closest", "views": 4})
+    assert target.denoiser.forward_passes == 4
+    spec = target_spec(teacher, TeacherConfig(model="timm/x"), target, seed=0)
+    store = TargetStore.create(Folder(str(tmp_path)), spec)
+    assert TargetStore.open(Folder(str(tmp_path)), spec.digest).spec == store.spec
+    row = TeacherRow.model_validate({"name": "mine", "read_out": "value", "method": "closest"})
+    assert row.denoiser.title == "closest of 10 views"
+    with pytest.raises(ConfigError, match="views"):
+        checked(TargetConfig, {"method": "closest", "view": 4}, "the config")
+
+
+def test_a_labelled_set_of_ones_own(tmp_path: Path) -> None:
+    scope: dict[str, Any] = {}
+    exec(LABELLED_SET, scope)
+    for folder, name in (("photos", "a.jpg"), ("masks", "a.png")):
+        (tmp_path / folder).mkdir()
+        Image.new("L" if folder == "masks" else "RGB", (4, 3), 1).save(tmp_path / folder / name)
+    found = scope["open_fields"](LabelledSetConfig(kind="folder", root=str(tmp_path)), tmp_path)
+    assert (len(found), found.classes) == (1, (("soil",), ("wheat", "barley")))
+    assert (found[0].labels == 1).all()
+    (tmp_path / "masks" / "a.png").unlink()
+    with pytest.raises(PhregError, match="masks"):
+        scope["open_fields"](LabelledSetConfig(kind="folder", root=str(tmp_path)), tmp_path)
 
 
 def test_configs_know_the_read_outs() -> None:
