@@ -15,7 +15,7 @@ from phreg.distill.batches import BatchPlan
 from phreg.distill.memory import memory_of_data
 from phreg.distill.result import finished_report
 from phreg.distill.student import new_student
-from phreg.errors import MissingTargetsError, ObjectNotFoundError
+from phreg.errors import CacheError, MissingTargetsError, ObjectNotFoundError
 from phreg.models import Backbone, load_teacher
 from phreg.pipeline.columns_present import absent_roots
 from phreg.pipeline.prepare import Prepared, shard_urls, target_specs
@@ -205,6 +205,6 @@ def _gpu_hours(seconds: float | None, gpus: float) -> float | None:
 def _is_done(config: RunConfig, prepared: Prepared, student: StudentConfig) -> bool:
     try:
         job = student_job(config, prepared, student)
-    except (MissingTargetsError, ObjectNotFoundError):
+    except (CacheError, ObjectNotFoundError):  # damaged records, too: the run heals them
         return False
     return finished_report(job, Folder(config.output)) is not None
