@@ -62,11 +62,11 @@ class Registry:
 
     def models(self) -> list[str]:
         """Names of the models with at least one complete version, sorted."""
-        return sorted({name for name, _ in self._complete()})
+        return sorted({name for name, _ in self.versions()})
 
     def entries(self, model: str | None = None) -> list[Entry]:
         """Complete versions of one model or of all, by model and version."""
-        return [self.read(name, version) for name, version in self._complete(model)]
+        return [self.read(name, version) for name, version in self.versions(model)]
 
     def entry(self, model: str, which: int | str) -> Entry:
         """A version by its number or alias. Raises `RegistryError` that says what there is instead."""
@@ -84,7 +84,7 @@ class Registry:
         try:
             return self.read(model, version)
         except ObjectNotFoundError:
-            known_versions = [number for _, number in self._complete(model)]
+            known_versions = [number for _, number in self.versions(model)]
             raise RegistryError(
                 f"The model {model} has no complete version {version} in {self.folder.url}",
                 expected=f"one of {known_versions}" if known_versions else "a registered model",
@@ -106,7 +106,7 @@ class Registry:
 
     def find(self, model: str, student_digest: str) -> Entry | None:
         """The newest version made by this very student job, if it is registered already."""
-        for name, version in reversed(self._complete(model)):
+        for name, version in reversed(self.versions(model)):
             with contextlib.suppress(RegistryError):  # a damaged version must not keep others from being made
                 entry = self.read(name, version)
                 if entry.record.student_digest == student_digest:
@@ -149,7 +149,8 @@ class Registry:
     def _of(self, model: str) -> Folder:
         return self.folder / check_model(model)
 
-    def _complete(self, model: str | None = None) -> list[tuple[str, int]]:
+    def versions(self, model: str | None = None) -> list[tuple[str, int]]:
+        """Models and numbers of the complete versions of one model or of all, sorted; none is read."""
         listed = self.folder.list(check_model(model) if model is not None else "")
         matches = (_RECORD_PATH.fullmatch(item.path) for item in listed)
         return sorted((match["model"], int(match["version"])) for match in matches if match)

@@ -5,7 +5,8 @@ is shown in a sandbox, for the registry may be somebody else's.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,6 +21,7 @@ from starlette.routing import Route
 from phreg.errors import PhregError, hide_credentials
 from phreg.registry.decision import Decision
 from phreg.registry.entry import Entry
+from phreg.registry.promotion import Promotion
 from phreg.registry.registration import REPORT_FILE
 from phreg.registry.registry import Registry
 from phreg.report import style
@@ -38,6 +40,7 @@ class Version(NamedTuple):
     entry: Entry
     aliases: tuple[str, ...]
     decision: Decision | None
+    has_page: bool
 
     @property
     def path(self) -> str:
@@ -52,16 +55,27 @@ class Version(NamedTuple):
         return hide_credentials(self.entry.url)
 
 
+class Unreadable(NamedTuple):
+    """A version that is damaged, and how."""
+
+    number: int
+    reason: str
+
+
 def site(registry: Registry, hosts: Sequence[str]) -> Starlette:
     """An ASGI application. `hosts`: the names it answers to, so that no other page can ask it; `*`: any."""
 
     def everything(request: Request) -> Response:
-        models = {name: _versions(registry, name) for name in registry.models()}
+        models: dict[str, list[Version | Unreadable]] = {}
+        aliases = cache(registry.aliases)
+        for name, number in registry.versions():
+            models.setdefault(name, []).insert(0, _readable(registry, name, number, aliases))
         return _page("everything", registry, models=models)
 
     def compare(request: Request) -> Response:
         wanted = request.query_params.getlist("version")[:MOST]
-        versions = [_version(registry, *name.rsplit("/", 1)) for name in wanted if "/" in name]
+        named = [name.rsplit("/", 1) for name in wanted if "/" in name]
+        versions = [_version(registry, model, version) for model, version in named]
         return _page("compare", registry, versions=versions, rows=_rows(versions))
 
     def one(request: Request) -> Response:
@@ -97,18 +111,22 @@ def site(registry: Registry, hosts: Sequence[str]) -> Starlette:
     )
 
 
-def _versions(registry: Registry, model: str) -> list[Version]:
-    """The newest first."""
-    return [_with_verdict(registry, entry) for entry in reversed(registry.entries(model))]
+Aliases = Callable[[str], Mapping[str, Promotion]]
+"""Of a model."""
 
 
-def _version(registry: Registry, model: str, which: str) -> Version:
-    return _with_verdict(registry, registry.entry(model, which))
+def _readable(registry: Registry, model: str, number: int, aliases: Aliases) -> Version | Unreadable:
+    try:
+        return _version(registry, model, str(number), aliases)
+    except PhregError as error:
+        return Unreadable(number, str(error))
 
 
-def _with_verdict(registry: Registry, entry: Entry) -> Version:
-    held = [name for name, p in registry.aliases(entry.model).items() if p.version == entry.version]
-    return Version(entry, tuple(held), registry.decision(entry))
+def _version(registry: Registry, model: str, which: str, aliases: Aliases | None = None) -> Version:
+    entry = registry.entry(model, which)
+    named = (aliases or registry.aliases)(model)
+    held = [name for name, promotion in named.items() if promotion.version == entry.version]
+    return Version(entry, tuple(held), registry.decision(entry), entry.folder.exists(REPORT_FILE))
 
 
 class Row(NamedTuple):

@@ -51,6 +51,19 @@ def test_all_versions_stand_on_one_page_the_newest_first(client: TestClient) -> 
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
 
 
+def test_a_damaged_version_is_named_and_hides_no_other(tmp_path: Path) -> None:
+    registry = Registry(Folder(str(tmp_path)))
+    for number in (1, 2, 3):
+        register(registry, digest=f"d{number}")
+    (tmp_path / "demo" / "2" / "entry.json").write_text("{}")
+    page = TestClient(site(registry, ["here"]), base_url="http://here").get("/")
+    assert page.status_code == 200
+    assert "Cannot read the registry record" in page.text
+    assert 'href="/demo/3"' in page.text
+    assert 'href="/demo/1"' in page.text
+    assert "report.html" not in page.text
+
+
 def test_versions_are_compared_each_measure_in_its_own_direction(client: TestClient) -> None:
     page = client.get("/compare?version=demo/1&version=demo/2").text
     assert "<strong>0.0100</strong>" in page
