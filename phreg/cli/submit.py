@@ -1,6 +1,7 @@
 """`phreg submit`: a run as a job of a Ray cluster."""
 
 import argparse
+import json
 import re
 import sys
 from pathlib import PurePosixPath
@@ -58,7 +59,7 @@ def job_of(path: str, overrides: list[str]) -> tuple[str, list[str], dict[str, b
     """A name for the job, its command, and the files that are sent with it.
 
     A config at a URL is read by the job. A local one is checked here and sent, overrides applied and paths
-    made absolute. It may hold credentials in URLs, so it must not become a part of the command.
+    made absolute. Raises `ConfigError` if any of it carries credentials: the cluster keeps what it is sent.
     """
     from phreg.config.reading import check_no_secrets
     from phreg.config.run import dump_config, load_config
@@ -69,6 +70,12 @@ def job_of(path: str, overrides: list[str]) -> tuple[str, list[str], dict[str, b
         name = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(path).stem)[:100]
         return name, ["phreg", "run", path, *(["--set", *overrides] if overrides else [])], {}
     config = load_config(path, overrides)
+    check_no_secrets(
+        json.dumps(config.model_dump(mode="json")),
+        what=f"The config {path}",
+        kept="a Ray cluster keeps what a job is sent",
+        remedy="leave them to the environment of the cluster, or give the config as a URL that it can read",
+    )
     file = f"{config.name}.yaml"
     return config.name, ["phreg", "run", file], {file: dump_config(config)}
 

@@ -24,7 +24,7 @@ Checked = TypeVar("Checked", bound=ConfigModel)
 
 def read_mapping(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """A YAML file as plain data, overrides applied, unchecked. Raises `ConfigError`."""
-    _check_no_secret(str(path), "The config's URL")
+    check_no_secrets(str(path))
     try:
         with open_url(str(path)) as file:
             raw = file.read(MAX_CONFIG_BYTES + 1)
@@ -45,25 +45,23 @@ def read_mapping(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, A
 def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> None:
     """Change plain data in place: `a.b=value`, list items by index. Raises `ConfigError`."""
     for override in overrides:
-        _check_no_secret(override, f"The override {_REPR.repr(override)}")
+        check_no_secrets("", [override])
         _apply_override(data, override)
 
 
-def check_no_secrets(url: str, overrides: Iterable[str], what: str = "The config's URL") -> None:
-    """Raise `ConfigError` if a config's URL or an override carries credentials: as parameters of a Prefect
-    flow, or of a Ray job, they would stand in a database, and on pages."""
-    _check_no_secret(url, what)
-    for override in overrides:
-        _check_no_secret(override, f"The override {_REPR.repr(override)}")
-
-
-def _check_no_secret(text: str, what: str) -> None:
-    if _SECRET.search(text):
-        raise ConfigError(
-            f"{what} carries credentials",
-            expected="none: it is stored and shown as a parameter of the run",
-            remedy="give credentials in the environment; a URL that must carry them belongs in the config",
-        )
+def check_no_secrets(
+    text: str,
+    overrides: Iterable[str] = (),
+    what: str = "The config's URL",
+    kept: str = "it is stored and shown as a parameter of the run",
+    remedy: str = "give credentials in the environment; a URL that must carry them belongs in the config",
+) -> None:
+    """Raise `ConfigError` if a config's URL, another text or an override carries credentials: as parameters
+    of a Prefect flow, or of a Ray job, they would stand in a database, and on pages."""
+    named = {what: text} | {f"The override {_REPR.repr(override)}": override for override in overrides}
+    for name, part in named.items():
+        if _SECRET.search(part):
+            raise ConfigError(f"{name} carries credentials", f"none: {kept}", remedy=remedy)
 
 
 def checked(section: type[Checked], data: dict[str, Any], source: str, command: str = "run") -> Checked:

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -63,6 +63,7 @@ __all__ = [
 ]
 
 MAX_GRID = 1000
+AnyNetwork = TypeVar("AnyNetwork", TeacherConfig, StudentConfig)
 TEACHER = "teacher"
 """Name of the teacher's row beside the students'."""
 
@@ -275,7 +276,7 @@ def read_run(url: str, overrides: Iterable[str] = (), settings: dict[str, Any] |
                 "No config is given", expected="`config`, its path or URL, or its fields as `settings`"
             )
         return load_config(url, overrides)
-    check_no_secrets(json.dumps(settings, default=str), [], "The settings")
+    check_no_secrets(json.dumps(settings, default=str), what="The settings")
     apply_overrides(data := copy.deepcopy(settings), overrides)
     return with_absolute_paths(parse_config(data, "the settings"))
 
@@ -287,7 +288,6 @@ def dump_config(config: RunConfig) -> bytes:
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
     """Local paths made absolute: a Ray worker may have another working directory."""
-    teacher = config.teacher
     changes = {
         "images": tuple(map(absolute, config.images)),
         "validation": tuple(map(absolute, config.validation)),
@@ -295,14 +295,20 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         "cache": config.cache and absolute(config.cache),
         "registry": config.registry and absolute(config.registry),
         "labels": _absolute_labels(config.labels),
-        "teacher": teacher.model_copy(
-            update={
-                "model": absolute_model(teacher.model),
-                "checkpoint": teacher.checkpoint and absolute(teacher.checkpoint),
-            }
-        ),
+        "teacher": _absolute_network(config.teacher),
+        "students": tuple(map(_absolute_network, config.students)),
     }
     return config.model_copy(update=changes)
+
+
+def _absolute_network(network: AnyNetwork) -> AnyNetwork:
+    if network.model is None:
+        return network
+    places = {
+        "model": absolute_model(network.model),
+        "checkpoint": network.checkpoint and absolute(network.checkpoint),
+    }
+    return network.model_copy(update=places)
 
 
 def _absolute_labels(labels: LabelsConfig) -> LabelsConfig:

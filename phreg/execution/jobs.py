@@ -23,10 +23,8 @@ ANSWER_S = 30.0  # for any request
 QUIET_S = 60.0  # of a followed log, after which it is asked for anew: connections die without a word
 PATIENCE_S = 120.0  # with a head that takes no job yet, or, while one is followed, does not answer
 RETRY_S = 2.0
-STOPPED, NOT_FOUND = (
-    130,
-    127,
-)  # exit codes: a job that was stopped, as by Ctrl-C; a shell's for no such command
+STOPPED = 130  # exit code of a job that was stopped, as by Ctrl-C
+NOT_FOUND = 127  # a shell's, for no such command
 _OVERRIDES_ADDRESS = "RAY_API_SERVER_ADDRESS"  # Ray takes it, or RAY_ADDRESS, whatever a client is given
 _PASSES = ("already exists", "No available agent")  # another took the number; a head that is about to start
 _NO_ANSWER = (OSError, RuntimeError, ClientError, ValueError, KeyError)  # what Ray's client raises then
@@ -67,7 +65,8 @@ class Jobs:
         """Have the command run on the head, in a folder with these files; the job's id, `STEM-NUMBER`.
 
         If one of this stem is at work, or waits, it is that one, and True. Files are no part of what a
-        cluster shows of a job; command and environment are.
+        cluster shows of a job, but it keeps them; command and environment are. Raises `ClusterError` if the
+        cluster does not take it.
         """
         end = time.monotonic() + PATIENCE_S
         while True:
@@ -90,12 +89,13 @@ class Jobs:
                     return name, False
                 except _NO_ANSWER as error:
                     if not any(words in str(error) for words in _PASSES) or time.monotonic() > end:
-                        raise _unreachable(self._address, str(error).strip()[-300:]) from None
+                        raise self._not_taken(error) from None
             time.sleep(RETRY_S)
 
     def follow(self, job: str, write: Callable[[str], None]) -> int:
         """Write the job's log until it ends; its exit code. Raises `ConfigError` if the head has no such
-        command, and `ClusterError` if the cluster does not answer any more; the job may go on."""
+        command, `ClusterError` if the cluster does not answer any more (the job may go on), and what `write`
+        raises."""
         written, answered = 0, time.monotonic()
 
         def new(log: str, start: int) -> None:
@@ -103,7 +103,10 @@ class Jobs:
             nonlocal written, answered
             answered = time.monotonic()
             if start + len(log) > written:
-                write(log[max(written - start, 0) :])
+                try:
+                    write(log[max(written - start, 0) :])
+                except Exception as error:
+                    raise _WriteError from error
                 written = start + len(log)
 
         while True:
@@ -114,8 +117,8 @@ class Jobs:
                 if details.status.is_terminal():
                     new(self._client.get_job_logs(job), 0)
                     break
-            except BrokenPipeError:  # of `write`
-                raise
+            except _WriteError as error:
+                raise error.__cause__ or error from None
             except AuthenticationError:
                 raise refused(self._address) from None
             except _NO_ANSWER as error:
@@ -133,9 +136,16 @@ class Jobs:
         try:
             jobs = self._client.list_jobs()
         except _NO_ANSWER as error:
-            raise _unreachable(self._address, str(error)[:300]) from None
+            raise self._not_taken(error) from None
         found = ((re.fullmatch(rf"{re.escape(stem)}-(\d+)", job.submission_id or ""), job) for job in jobs)
         return {int(match[1]): job for match, job in found if match}
+
+    def _not_taken(self, error: Exception) -> ClusterError:
+        return ClusterError(
+            f"The cluster at {self._address} answers, but takes no job",
+            found=str(error).strip()[-300:],
+            remedy="try again; if it stays so, look at the logs of the cluster's head (dashboard.log)",
+        )
 
     async def _tail(self, job: str, new: Callable[[str, int], None]) -> None:
         """The log from its start until the job ends, or nothing comes for a while."""
@@ -147,6 +157,10 @@ class Jobs:
                 return
             new(part, start)
             start += len(part)
+
+
+class _WriteError(Exception):
+    """An error of whoever is given the log: none of the cluster's, which would be waited for."""
 
 
 class _Client(JobSubmissionClient):

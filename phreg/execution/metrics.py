@@ -18,7 +18,7 @@ METRICS = {
     "phreg_shards_left": "shards whose targets are not there yet",
     "phreg_quarantined_images": "images of the shards done so far that cannot be used",
     "phreg_bytes_written": "bytes of targets that this run has committed",
-    "phreg_wait_seconds": "seconds in which nobody was at work, for actors or training workers had to start",
+    "phreg_wait_seconds": "seconds in which targets had no actor at work; of students: up to the first step",
     "phreg_training_step": "training steps done",
     "phreg_training_loss": "loss of the last training step; of students that share their batches the mean",
     "phreg_crops_per_second": "crops learnt from, per second; 0 once the training is done",

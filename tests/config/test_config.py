@@ -211,14 +211,17 @@ def test_local_paths_become_absolute_and_urls_stay(tmp_path: Path, monkeypatch: 
     """A Ray worker may have another working directory than the driver."""
     monkeypatch.chdir(tmp_path)
     teacher = {"model": "local-dir:teacher", "checkpoint": "s3://bucket/weights"}
-    config = load_config(
-        written(tmp_path / "run.yaml", minimal() | {"teacher": teacher, "cache": "s3://b/c"})
-    )
+    student = {"name": "a", "targets": "denoised"}
+    other = student | {"name": "b", "model": "local-dir:student", "checkpoint": "w.safetensors"}
+    changes = {"teacher": teacher, "cache": "s3://b/c", "students": [student, other]}
+    config = load_config(written(tmp_path / "run.yaml", minimal() | changes))
     assert config.images == (f"{tmp_path}/a/{{000..001}}.tar",)
     assert config.output == f"{tmp_path}/runs/test"
     assert config.cache_url == "s3://b/c"
     assert config.teacher.model == f"local-dir:{tmp_path}/teacher"
     assert config.teacher.checkpoint == "s3://bucket/weights"
+    assert config.students[0].files == []
+    assert config.students[1].files == [f"{tmp_path}/w.safetensors", f"{tmp_path}/student"]
 
 
 def test_every_field_is_described() -> None:

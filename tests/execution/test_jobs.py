@@ -5,12 +5,15 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import ray
 
 from phreg.cli import main, submit
 from phreg.cli.main import USAGE
@@ -111,18 +114,21 @@ def shown(head: str) -> list[dict[str, object]]:
 
 def test_what_is_sent_is_the_same_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    url = f"s3://user:{SECRET}@host/x.tar"
     students = [
         {"name": "a", "targets": "denoised", "grid": {"registers": ["none", 4]}, "unlock": ["lora:4"]},
         {"name": "b", "targets": "mixed", "learning_rate": 1e-5},
     ]
     targets = {"denoised": {}, "mixed": {"method": "test_time_registers", "then": {"method": "views"}}}
-    path = write_config(tmp_path, output="here", validation=url, students=students, targets=targets)
+    path = write_config(tmp_path, output="here", students=students, targets=targets)
     name, command, files = submit.job_of(str(path), ["seed=3"])
     assert (name, command) == ("tiny", ["phreg", "run", "tiny.yaml"])
     sent = parse_config(parse_yaml(files["tiny.yaml"], "what was sent"))
     assert sent == load_config(path, ["seed=3"])
     assert sent.output == str(tmp_path / "here")
+    write_config(tmp_path, validation=f"s3://user:{SECRET}@host/x.tar")
+    with pytest.raises(jobs.ConfigError, match="the environment of the cluster") as caught:
+        submit.job_of(str(path), [])
+    assert SECRET not in str(caught.value)
 
 
 def test_a_config_at_a_url_is_left_to_the_job(tmp_path: Path) -> None:
@@ -151,3 +157,49 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
     silent = socket.create_server(("127.0.0.1", 0))
     with silent, pytest.raises(jobs.ConfigError, match="No Ray cluster"):
         Jobs(f"http://127.0.0.1:{silent.getsockname()[1]}")
+
+
+@pytest.fixture
+def full_head() -> Iterator[str]:
+    """The URL of one that answers, and takes no job."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(200, {"ray_version": ray.__version__} if self.path == "/api/version" else [])
+
+        def do_POST(self) -> None:
+            self.answer(500, {"error": "no space left"})
+
+        def answer(self, code: int, said: object) -> None:
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(json.dumps(said).encode())
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_head_that_answers_and_takes_no_job_is_told_from_none(full_head: str) -> None:
+    with pytest.raises(jobs.ClusterError, match="answers, but takes no job") as caught:
+        Jobs(full_head).submit("phreg-tiny", ["true"], {}, {})
+    assert "no space left" in caught.value.found
+
+
+def test_a_log_that_cannot_be_written_is_no_silent_cluster(
+    full_head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def tail(self: Jobs, job: str, new: Callable[[str, int], None]) -> None:
+        new("\N{BULLET} done", 0)
+
+    tried: list[str] = []
+
+    def write(text: str) -> None:
+        assert not tried, "written again"
+        tried.append(text)
+        text.encode("ascii")
+
+    monkeypatch.setattr(Jobs, "_tail", tail)
+    with pytest.raises(UnicodeEncodeError):
+        Jobs(full_head).follow("phreg-tiny-1", write)
