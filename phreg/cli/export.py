@@ -1,7 +1,6 @@
 """`phreg export`."""
 
 import argparse
-import os
 from typing import Any
 
 from phreg.cli.options import add_command, duration, pixels
@@ -25,7 +24,7 @@ def add(commands: Any) -> None:
         "--output",
         metavar="PATH",
         required=True,
-        help="file or URL, .onnx or .pt2; of open_clip a local folder",
+        help="file or URL, .onnx or .pt2; of open_clip a new local folder",
     )
     parser.add_argument(
         "--image-size", type=pixels, help="pixels: one side, or HEIGHTxWIDTH; default: the student's"
@@ -39,7 +38,9 @@ def add(commands: Any) -> None:
         metavar="MODEL",
         help="the CLIP whose image tower it becomes; default: the student's teacher",
     )
-    parser.add_argument("--clip-checkpoint", metavar="URL", help="weights of that CLIP, both towers")
+    parser.add_argument(
+        "--clip-checkpoint", metavar="URL", help="weights of that CLIP, both towers; default: the teacher's"
+    )
     parser.add_argument(
         "--tolerance", type=duration, default=1e-3,
         help="largest difference, relative to the root mean square of the features (0.001)",
@@ -51,6 +52,7 @@ def export(options: argparse.Namespace) -> int:
     if not options.output.endswith(ending):
         raise ConfigError(f"--output {options.output!r} is no file for {options.to}", f"PATH{ending}")
     from phreg.pipeline.export import export_student
+    from phreg.storage import Folder
 
     with showing("export"):
         checked = export_student(
@@ -70,9 +72,8 @@ def export(options: argparse.Namespace) -> int:
     if ending:
         print("images: float32 RGB in [0, 1], [batch, 3, height, width]; features: [batch, channels, h, w]")
     else:
-        place = os.path.abspath(os.path.expanduser(options.output))
         print(
-            f'open_clip.create_model_and_transforms("local-dir:{place}")\n'
+            f'open_clip.create_model_and_transforms("local-dir:{Folder(options.output).local_path}")\n'
             "its config names this folder: if that moves, change `timm_model_name` there"
         )
     return 0

@@ -29,6 +29,7 @@ from phreg.models import Student, load_student, load_text
 from phreg.models.clip_export import OpenClip, clip_files
 from phreg.models.graphs import FromPixels, Run, as_onnx, as_torch_export, run_onnx, run_torch_export
 from phreg.models.hub import CONFIG_FILE
+from phreg.models.registered import read_as_registered
 from phreg.models.sizes import resize
 from phreg.progress import tell
 from phreg.registry import Registry
@@ -62,43 +63,66 @@ def export_student(
     clip_checkpoint: str | None = None,
 ) -> Checked:
     """Write a student to the file or URL `output`, `to` `onnx` or `torch-export` (see `models/graphs.py`);
-    or, `to` `open_clip`, to the local folder `output`, as the image tower of `clip` (default: its teacher).
+    or, `to` `open_clip`, to the new local folder `output`, as the image tower of `clip` with the weights of
+    `clip_checkpoint` (default: its teacher, with its own).
 
     `student` is a folder in timm's hub layout, or REGISTRY/MODEL/ALIAS. `images` are image files, globs,
     folders and `.tar` shards, of which the first few are taken; without any, scenes are drawn.
 
-    Raises `ModelError` if the two differ by more than the tolerance; nothing is written then.
+    Raises `ModelError` if the two differ by more than the tolerance; nothing is written then. `ConfigError`
+    for an output or options that do not fit the format.
     """
+    _check_options(to, output, clip or clip_checkpoint)
     place = student_folder(student)
     model = load_student(place)
     resize(model.vit, image_size, model.pos_embed_resize)
     crops = _crops(images, model.image_size)
     tell(f"exporting to {to}")
     if to == "open_clip":
-        whole = (clip, clip_checkpoint) if clip else _teacher(place)
-        return _export_clip(model, *whole, output, crops, tolerance)
+        name, checkpoint = (clip, None) if clip else _teacher(place)
+        return _export_clip(model, name, clip_checkpoint or checkpoint, Folder(output), crops, tolerance)
     write, read = _GRAPHS[to]
     data = write(model)
     tell("checking")
     checked = compare(FromPixels(model), read(data), crops)
     check_tolerance(checked, tolerance, to)
-    folder, _, name = output.rpartition("/")
-    Folder(folder or os.curdir).write(name, data)
+    folder, name = folder_and_name(output)
+    folder.write(name, data)
     return checked
+
+
+def folder_and_name(output: str) -> tuple[Folder, str]:
+    """Of a file's path or URL."""
+    folder, slash, name = output.rpartition("/")
+    return Folder(folder + slash or os.curdir), name
+
+
+def _check_options(to: str, output: str, clip: str | None) -> None:
+    if to != "open_clip":
+        if clip:
+            raise ConfigError("--clip and --clip-checkpoint are for open_clip", "--to open_clip", to)
+        return
+    folder = Folder(output)
+    if not folder.is_local:
+        raise ConfigError("open_clip reads local folders alone", "--output FOLDER", output)
+    if there := folder.children():
+        raise ConfigError(
+            f"--output {folder.url} is not empty",
+            expected="a new folder, or an empty one: it becomes a CLIP's own",
+            found=", ".join(there[:5]),
+            remedy="name another; or remove it, if it is a former export",
+        )
 
 
 def _export_clip(
     model: Student,
     clip: str,
     checkpoint: str | None,
-    output: str,
+    out: Folder,
     crops: UInt8[np.ndarray, "N H W 3"],
     tolerance: float,
 ) -> Checked:
     """Tried out in a folder of its own first: open_clip reads nothing else."""
-    out = Folder(output)
-    if not out.is_local:
-        raise ConfigError("open_clip reads local folders alone", "--output FOLDER", output)
     with tempfile.TemporaryDirectory() as folder:
         for name, data in clip_files(model, clip, checkpoint, Path(folder)).items():
             (Path(folder) / name).write_bytes(data)
@@ -115,9 +139,10 @@ def _export_clip(
 
 
 def _teacher(place: str) -> tuple[str, str | None]:
-    """Name and checkpoint of the teacher of a registered student. Raises `ConfigError` for another."""
+    """Name and checkpoint of the teacher of a registered student. Raises `ConfigError` for another, and
+    `RegistryError` where its lineage was altered."""
     try:
-        teacher = json.loads(Folder(place).read("lineage.json"))["config"]["teacher"]
+        teacher = json.loads(read_as_registered(Folder(place), "lineage.json"))["config"]["teacher"]
         return teacher["model"], teacher.get("checkpoint")
     except (ObjectNotFoundError, ValueError, KeyError, TypeError):
         raise ConfigError(
