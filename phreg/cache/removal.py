@@ -24,22 +24,28 @@ def remove_spec(
 ) -> Removal:
     """Remove all of a spec. Interrupted, it is finished by removing it again.
 
-    Raises `CacheError` where a run seems to be making these targets: there is an attempt that is not
-    committed, younger than the grace period (`now`: Unix seconds); or where a newer phreg works on them.
+    Raises `CacheError` where a run seems to be making these targets: the spec, a commit record, or an
+    attempt that is not committed is younger than the grace period (`now`: Unix seconds; 0: records count
+    no more); or where a newer phreg works on them.
     Who reads them is not seen: a training fails, and its next run makes them again.
     """
     folder = cache / digest
     oldest_kept = (time.time() if now is None else now) - grace_seconds
     found = garbage_of(cache, digest, oldest_kept, dry_run=True)
-    if found.kept_young or found.newer:
+    items = folder.list()  # after the attempts: one that was committed meanwhile has a young record
+    young = list(found.kept_young)
+    if grace_seconds:
+        records = (item for item in items if not item.path.startswith("data/"))
+        young += [f"{digest}/{item.path}" for item in records if item.modified > oldest_kept]
+    if young or found.newer:
         raise CacheError(
             f"The targets {digest[:12]} of {cache.url} are not removed: somebody seems to work on them",
-            expected=f"no attempt at a shard that is younger than {grace_seconds / HOUR:g} h",
-            found=", ".join([*found.kept_young[:3], *found.newer]),
-            remedy="stop that run; what it left counts no more with --grace-hours 0",
+            expected=f"no attempt at a shard and no record that is younger than {grace_seconds / HOUR:g} h",
+            found=", ".join([*young[:3], *found.newer]),
+            remedy="stop that run, if there is one; what is there counts no more with --grace-hours 0",
         )
     shards = [name for name in folder.children("shards") if name.endswith(".json")]
-    size = sum(item.size for item in folder.list())
+    size = sum(item.size for item in items)
     if not dry_run:
         for part in ("shards", "data", "shards"):  # again: what a run we do not know of committed meanwhile
             folder.remove_all(part)

@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
     parser.add_argument("cache", metavar="CACHE", help="URL of the cache")
     parser.add_argument("spec", metavar="SPEC", help="digest or unique prefix")
     parser.add_argument(
-        "--grace-hours", type=duration, default=1.0, help="an unfinished shard that is younger is a run's (1)"
+        "--grace-hours", type=duration, default=1.0, help="what was written since then is a run's (1)"
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would go")
     parser = add_command(

@@ -88,7 +88,7 @@ class StudentJob:
 
     def folder(self, output: Folder) -> Folder:
         """Where the job writes: `checkpoints/`, `curve-so-far.jsonl`, then `curve.jsonl`, `model/`, and last
-        `result.json`; the first two go then."""
+        `result.json`; the first two go then, or when it is reused."""
         return output / f"students/{self.digest}"
 
 

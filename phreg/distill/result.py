@@ -1,13 +1,14 @@
 """The finished student: its files, and the record that commits them."""
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from phreg.distill.job import StudentJob
 from phreg.distill.skipped import NONE_SKIPPED, SkippedSteps
-from phreg.errors import ObjectNotFoundError, hide_credentials
+from phreg.errors import ObjectNotFoundError, StorageError, hide_credentials
 from phreg.fingerprint import digest_bytes
 from phreg.storage import Folder
 from phreg.storage.checksummed import from_checksummed_json, to_checksummed_json
@@ -15,6 +16,7 @@ from phreg.storage.checksummed import from_checksummed_json, to_checksummed_json
 RESULT = "result.json"
 CURVE = "curve.jsonl"
 CURVE_SO_FAR = "curve-so-far.jsonl"  # while it is trained; never in place of a finished one's
+INTERRUPTED_S = 3600.0  # a write that is older has ended
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,38 @@ def publish(
         "files": {path: digest_bytes(data) for path, data in files.items()},
     }
     folder.write(RESULT, to_checksummed_json(record))
+
+
+def reused_report(job: StudentJob, output: Folder) -> StudentReport | None:
+    """`finished_report`; what the run that finished it did not come to remove goes then."""
+    report = finished_report(job, output)
+    if report is not None:
+        remove_checkpoints(job, output)
+    return report
+
+
+def remove_checkpoints(job: StudentJob, output: Folder) -> None:
+    """Of a finished student: what only served to go on, unless that is to be kept.
+
+    One by one, as another run may be writing its own; it removes them when it ends. What cannot be removed
+    is named in the log.
+    """
+    if job.training.keep_checkpoints:
+        return
+    folder = job.folder(output)
+    try:
+        there = folder.children()
+        if "checkpoints" in there:
+            begun = [item.path for item in folder.list("checkpoints")]
+            old = time.time() - INTERRUPTED_S
+            for item in (folder / "checkpoints").interrupted():
+                begun += [f"checkpoints/{item.path}"] if item.modified < old else []
+            for path in begun:
+                folder.remove(path)
+        if CURVE_SO_FAR in there:
+            folder.remove(CURVE_SO_FAR)
+    except StorageError as error:
+        logger.warning("checkpoints of the finished student %s are left: %s", job.student.name, error)
 
 
 def finished_report(job: StudentJob, output: Folder) -> StudentReport | None:

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from phreg.distill.batches import BatchPlan
 from phreg.distill.curve import CurvePoint, last_point
 from phreg.distill.job import StudentJob
-from phreg.distill.result import CURVE_SO_FAR, StudentReport, finished_report, publish
+from phreg.distill.result import (
+    CURVE_SO_FAR,
+    StudentReport,
+    finished_report,
+    publish,
+    remove_checkpoints,
+)
 from phreg.distill.samples import Batch
 from phreg.distill.skipped import SkippedStep
 from phreg.distill.state import TrainingState
@@ -77,9 +83,8 @@ class StudentRun:
         `TrainingError` if it has learnt nothing."""
         found = finished_report(self.job, self.output)  # on a GPU another run's last bits may differ
         report = self._publish() if found is None else found
-        if self.workers.leads and not self.job.training.keep_checkpoints:
-            self.folder.remove_all("checkpoints")
-            self.folder.remove(CURVE_SO_FAR)
+        if self.workers.leads:
+            remove_checkpoints(self.job, self.output)
         return report
 
     def _publish(self) -> StudentReport:

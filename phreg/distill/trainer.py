@@ -19,7 +19,7 @@ from phreg.distill.batches import BatchPlan
 from phreg.distill.held_out import HeldOutBatches
 from phreg.distill.job import StudentJob
 from phreg.distill.progress import OnProgress, Pace
-from phreg.distill.result import StudentReport, finished_report
+from phreg.distill.result import StudentReport, reused_report
 from phreg.distill.samples import Samples, open_samples
 from phreg.distill.state import TrainingState
 from phreg.distill.stream import train_batches
@@ -86,7 +86,7 @@ def _named(outcome: Outcome, job: StudentJob) -> Outcome:
 
 def _finished(job: StudentJob, output: Folder, workers: Workers) -> StudentReport | None:
     """As the first worker finds it, told to all: one that saw something else would wait for the others."""
-    found = finished_report(job, output) if workers.leads else None
+    found = reused_report(job, output) if workers.leads else None
     told = workers.gather([] if found is None else [json.dumps(found.to_plain())])
     return StudentReport.from_plain(json.loads(told[0]), job.folder(output).url) if told else None
 

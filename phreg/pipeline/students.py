@@ -7,7 +7,7 @@ from phreg.config.run import RunConfig, StudentConfig
 from phreg.data import shard_name
 from phreg.distill.job import ShardRef, StudentJob
 from phreg.distill.progress import OnProgress
-from phreg.distill.result import StudentReport, finished_report
+from phreg.distill.result import StudentReport, reused_report
 from phreg.errors import MissingTargetsError, PhregError
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.rates import note_rate
@@ -56,7 +56,7 @@ def distil_students(
     What is wrong with one of them alone stands in its place.
     """
     jobs = student_jobs(config, prepared, students)
-    finished = [finished_report(job, Folder(config.output)) for job in jobs]
+    finished = [reused_report(job, Folder(config.output)) for job in jobs]
     if all(finished):
         return [report for report in finished if report is not None]
     from phreg.execution.train import distil_together  # only here: it imports Ray

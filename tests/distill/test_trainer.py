@@ -1,6 +1,8 @@
 """Whole small trainings, on CPU, without a cluster."""
 
 import dataclasses
+import logging
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -17,9 +19,10 @@ from phreg.distill.progress import StudentProgress
 from phreg.distill.result import StudentReport, finished_report
 from phreg.distill.trainer import train_student
 from phreg.distill.workers import Workers
-from phreg.errors import TrainingError
+from phreg.errors import AccessDeniedError, TrainingError
 from phreg.models import load_backbone, load_student
 from phreg.storage import Folder
+from phreg.storage.local import temporary_file
 from tests.distill.jobs import make_job
 
 
@@ -123,6 +126,43 @@ def test_what_only_serves_to_go_on_goes_with_the_end(job: StudentJob, undisturbe
     assert there == {"model", "curve.jsonl", "result.json"}
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_a_run_that_died_left_goes_when_the_student_is_reused(
+    kept: bool, job: StudentJob, undisturbed: Folder, tmp_path: Path
+) -> None:
+    shutil.copytree(undisturbed.local_path, tmp_path, dirs_exist_ok=True)
+    training = job.training.model_copy(update={"keep_checkpoints": kept})
+    again, output = dataclasses.replace(job, training=training), Folder(str(tmp_path))
+    folder = job.folder(output)
+    left = ["checkpoints/step-000000002.ckpt", "checkpoints/.phreg-old", "curve-so-far.jsonl"]
+    for path in [*left, "checkpoints/.phreg-young"]:
+        folder.write(path, b"")
+    os.utime(folder.local_path / "checkpoints/.phreg-old", (0, 0))
+    assert train_student(again, output).reused
+    assert [(folder.local_path / path).exists() for path in left] == [kept] * 3
+    assert (folder.local_path / "checkpoints/.phreg-young").exists()
+    assert outcome(job, output) == outcome(job, undisturbed)
+
+
+def test_a_checkpoint_that_cannot_be_removed_costs_no_student(
+    job: StudentJob,
+    undisturbed: Folder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(self: Folder, path: str) -> None:
+        raise AccessDeniedError(f"Cannot remove {path}")
+
+    shutil.copytree(undisturbed.local_path, tmp_path, dirs_exist_ok=True)
+    output = Folder(str(tmp_path))
+    job.folder(output).write("checkpoints/step-000000002.ckpt", b"")
+    monkeypatch.setattr(Folder, "remove", refuse)
+    with caplog.at_level(logging.WARNING):
+        assert train_student(job, output).reused
+    assert "student a are left: Cannot remove checkpoints/step-000000002.ckpt" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("lost", "kept"),
     [
@@ -192,13 +232,17 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_samples(job: StudentJob, 
 
 
 def test_of_two_runs_at_once_the_first_gives_the_result(job: StudentJob, tmp_path: Path) -> None:
-    """The second is in the middle when the first ends, and changes nothing of what that left."""
+    """The second is in the middle, and writes a checkpoint, when the first ends, and changes nothing of what
+    that left."""
     output, files = Folder(str(tmp_path / "output")), {}
     first: list[StudentReport] = []
 
     def overtaken(progress: StudentProgress) -> None:
         if not first:
-            first.append(train_student(job, output))
+            target = job.folder(output).local_path / "checkpoints/step-000000001.ckpt"
+            with temporary_file(target, b"half") as temporary:
+                first.append(train_student(job, output))
+                temporary.replace(target)
             files.update(outcome(job, output))
         assert outcome(job, output) == files
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from phreg.config.run import RunConfig, parse_config
-from phreg.distill.result import RESULT
+from phreg.distill.result import RESULT, StudentReport, publish
 from phreg.errors import ConfigError
-from phreg.pipeline import student_groups
+from phreg.pipeline import student_groups, students
 from phreg.pipeline.prepare import Prepared
 from phreg.pipeline.student_groups import group_students
 from phreg.storage import Folder
@@ -76,3 +76,20 @@ def test_nothing_is_asked_of_ray_where_one_student_is_left(
     found = group_students(config, PREPARED)
     assert [group.name for group in found.groups] == ["a", "b", "c"]
     assert found.train(lambda group: group.names) == ["a", "b", "c"]
+
+
+def test_checkpoints_go_where_all_students_are_reused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was left of them, by a run that died at its end or was to keep them."""
+    job = make_job(tmp_path)
+    config = run_of({"name": "a"}).model_copy(update={"output": str(tmp_path / "output")})
+    folder = job.folder(Folder(config.output))
+    report = StudentReport("a", job.digest, False, 1, None, 1.0, {}, {}, folder.url)
+    publish(job, folder, {"config.json": b"{}"}, "", report)
+    folder.write("checkpoints/step-000000001.ckpt", b"")
+    monkeypatch.setattr(students, "student_jobs", lambda *_: [job])
+    (found,) = students.distil_students(config, PREPARED, config.students)
+    assert isinstance(found, StudentReport)
+    assert found.reused
+    assert folder.list("checkpoints") == []

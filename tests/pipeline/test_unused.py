@@ -35,9 +35,11 @@ def test_what_no_config_uses_goes(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert len(used) == 4
     cache = Cache(Folder(config.cache_url))
     unused = TargetStore.create(cache.folder, make_spec()).digest
-    arguments = ["cache", "gc", cache.folder.url, "--unused-by", str(path), str(table)]
+    arguments = ["cache", "gc", cache.folder.url, "--unused-by", str(path), str(table), "--grace-hours", "0"]
     assert main([*arguments, "--dry-run"]) == 0
     assert f"would remove the targets {unused[:12]}: 0 shards" in capsys.readouterr().out
+    assert main(["cache", "gc", cache.folder.url, "--unused-by", str(path), str(table)]) == 1
+    assert "somebody seems to work on them" in capsys.readouterr().err
     assert set(cache.digests()) == used | {unused}
     assert main(arguments) == 0
     assert set(cache.digests()) == used
@@ -63,6 +65,8 @@ def test_a_spec_is_removed_by_its_first_digits(tmp_path: Path, capsys: pytest.Ca
     store = TargetStore.create(Folder(str(tmp_path)), make_spec())
     assert main(["cache", "rm", str(tmp_path), "zz"]) == 2
     assert "has no targets with spec zz" in capsys.readouterr().err
-    assert main(["cache", "rm", str(tmp_path), store.digest[:4]]) == 0
+    assert main(["cache", "rm", str(tmp_path), store.digest[:4]]) == 2
+    assert "somebody seems to work on them" in capsys.readouterr().err
+    assert main(["cache", "rm", str(tmp_path), store.digest[:4], "--grace-hours", "0"]) == 0
     assert f"removed the targets {store.digest[:12]}" in capsys.readouterr().out
     assert Cache(Folder(str(tmp_path))).digests() == []
