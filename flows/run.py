@@ -2,7 +2,7 @@
 
 Each takes the URL of a config, or its fields themselves, and overrides (`a.b=value`), and needs no other
 state: what earlier stages made is found in cache and output folder. Prefect makes a form of the fields, by
-which its server checks them before there is a run (`flows/forms.py`). Here they are checked as a whole.
+which its server checks them before there is a run. Here they are checked as a whole.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,12 +15,12 @@ from prefect import flow, get_run_logger
 from flows import artifacts, run_names, tasks
 from flows.cancelling import ends_when_cancelled
 from flows.direct import ask_loopback_directly
-from flows.forms import refuse_credentials
 from flows.run_names import tag_run
 from flows.short_errors import shorten_errors
 from flows.warnings import warn_in_runs
 from flows.worker import cancellable, outlive_worker
 from phreg.config.run import RunConfig, StudentConfig, read_run
+from phreg.config.secrets import Plain
 from phreg.distill.result import StudentReport
 from phreg.errors import GenerationError, PhregError, TrainingError
 from phreg.execution.connection import connected_when_needed
@@ -33,7 +33,7 @@ from phreg.pipeline.report import RunReport, StudentOutcome, reuse_lines
 from phreg.pipeline.student_groups import group_students
 from phreg.progress_reporter import clock
 
-Overrides = list[str]
+Overrides = list[Plain]
 NONE: Any = None  # a form of one section, where `RunConfig | None` would be one of a choice
 
 ask_loopback_directly()
@@ -43,7 +43,7 @@ warn_in_runs()
 
 @flow(name="phreg-run", flow_run_name=run_names.run_name, validate_parameters=False)
 @ends_when_cancelled
-def run(config: str = "", overrides: Overrides | None = None, settings: RunConfig = NONE) -> RunReport:
+def run(config: Plain = "", overrides: Overrides | None = None, settings: RunConfig = NONE) -> RunReport:
     """Images to registered students."""
     settings, prepared = _prepare(config, overrides, settings, registers=True)
     with at_work(settings, prepared):
@@ -60,7 +60,7 @@ def run(config: str = "", overrides: Overrides | None = None, settings: RunConfi
 @flow(name="phreg-targets", flow_run_name=run_names.targets_name, validate_parameters=False)
 @ends_when_cancelled
 def targets(
-    config: str = "", overrides: Overrides | None = None, settings: RunConfig = NONE
+    config: Plain = "", overrides: Overrides | None = None, settings: RunConfig = NONE
 ) -> dict[str, TargetsReport]:
     """Only the targets: fills the cache that students are distilled from."""
     settings, prepared = _prepare(config, overrides, settings)
@@ -71,7 +71,7 @@ def targets(
 @flow(name="phreg-distil", flow_run_name=run_names.distil_name, validate_parameters=False)
 @ends_when_cancelled
 def distil(
-    config: str = "", overrides: Overrides | None = None, settings: RunConfig = NONE
+    config: Plain = "", overrides: Overrides | None = None, settings: RunConfig = NONE
 ) -> list[StudentReport]:
     """Only the students, from targets that are in the cache."""
     settings, prepared = _prepare(config, overrides, settings)
@@ -83,7 +83,7 @@ def distil(
 
 @flow(name="phreg-evaluate", flow_run_name=run_names.evaluate_name, validate_parameters=False)
 @ends_when_cancelled
-def evaluate(config: str = "", overrides: Overrides | None = None, settings: RunConfig = NONE) -> RunReport:
+def evaluate(config: Plain = "", overrides: Overrides | None = None, settings: RunConfig = NONE) -> RunReport:
     """Measure, register and judge students that are finished; one that is not is trained first."""
     settings, prepared = _prepare(config, overrides, settings, registers=True)
     with at_work(settings, prepared):
@@ -92,9 +92,6 @@ def evaluate(config: str = "", overrides: Overrides | None = None, settings: Run
     artifacts.publish(report)
     _raise_failures(failures)
     return report
-
-
-refuse_credentials(run, targets, distil, evaluate)
 
 
 def _prepare(

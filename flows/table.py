@@ -9,6 +9,7 @@ from flows.cancelling import ends_when_cancelled
 from flows.run import at_work, distil_all, make_all_targets, on_device
 from flows.run_names import table_name, tag_run
 from phreg.config.run import RunConfig
+from phreg.config.secrets import Plain
 from phreg.config.table import TableConfig, load_table
 from phreg.errors import GenerationError, PhregError, hide_credentials
 from phreg.pipeline.columns import Scores
@@ -20,7 +21,7 @@ from phreg.storage import Folder
 
 @flow(name="phreg-table", flow_run_name=table_name, validate_parameters=True)
 @ends_when_cancelled
-def table(config: str, overrides: list[str] | None = None) -> Table:
+def table(config: Plain, overrides: list[Plain] | None = None) -> Table:
     """A table as its config describes it. What is cached, trained or measured already is used again."""
     settings = load_table(config, overrides or [])
     tag_run(settings.name, settings.run.name)

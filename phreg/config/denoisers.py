@@ -343,19 +343,29 @@ class DenoisedSection(ConfigModel):
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         """As it is written: `method`, and the options of every one, beside its own keys."""
-        reference = handler(core_schema)
+        reference = super().__get_pydantic_json_schema__(core_schema, handler)
         properties = handler.resolve_ref_schema(reference)["properties"]
         del properties["denoiser"]
-        properties["method"] = {"enum": list(KNOWN), "default": "views", "description": "what cleans them"}
-        for option in dict.fromkeys(name for kind in KNOWN.values() for name in kind.model_fields):
-            if option == "method":
-                continue
-            owners = {name: kind for name, kind in KNOWN.items() if option in kind.model_fields}
-            kind = next(iter(owners.values()))
+        properties |= _options(nested=2)
+        return reference
+
+
+def _options(nested: int) -> dict[str, Any]:
+    """JSON schemas of `method` and the options of every one. There are two that have a `then`, each once."""
+    options: dict[str, Any] = {
+        "method": {"enum": list(KNOWN), "default": "views", "description": "what cleans them"}
+    }
+    for option in dict.fromkeys(name for kind in KNOWN.values() for name in kind.model_fields):
+        if option == "method" or (option == "then" and not nested):
+            continue
+        owners = {name: kind for name, kind in KNOWN.items() if option in kind.model_fields}
+        kind = next(iter(owners.values()))
+        if option == "then":
+            then = {"type": "object", "properties": _options(nested - 1), "additionalProperties": False}
+            schema: dict[str, Any] = {"anyOf": [{"enum": list(KNOWN)}, then]}
+        else:
             schema = TypeAdapter(kind).json_schema()["properties"][option]
             schema.pop("default", None)  # of one of its methods; filled in, it would be misplaced in others
-            if option == "then":
-                schema = {"anyOf": [{"enum": list(KNOWN)}, {"type": "object"}]}
-            said = kind.model_fields[option].description
-            properties[option] = schema | {"description": f"{said}; an option of {', '.join(owners)}"}
-        return reference
+        said = kind.model_fields[option].description
+        options[option] = schema | {"description": f"{said}; an option of {', '.join(owners)}"}
+    return options

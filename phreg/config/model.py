@@ -4,9 +4,18 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
 
+from phreg.config.secrets import refuse_secrets
 from phreg.errors import hide_credentials
 from phreg.storage.foreign import check_pattern, check_place
 
@@ -90,3 +99,12 @@ class ConfigModel(BaseModel):
     """Base of all sections: frozen, unknown keys refused, NaN and Inf refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Without credentials: forms are parameters. (A config's URLs may have them.)"""
+        reference = handler(core_schema)
+        refuse_secrets(handler.resolve_ref_schema(reference))
+        return reference

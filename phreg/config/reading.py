@@ -11,14 +11,13 @@ from pydantic import ValidationError
 
 from phreg.config.denoisers import MISPLACED
 from phreg.config.model import ConfigModel
+from phreg.config.secrets import SECRET
 from phreg.config.strict_yaml import parse_yaml
 from phreg.errors import ConfigError, StorageError, hide_credentials
 from phreg.storage import open_url
 
 MAX_CONFIG_BYTES = 1 << 20
 MISTAKES_SHOWN = 20
-# What is surely one: what is merely hidden where it is shown, a user's name or a version, may be given.
-_SECRET = re.compile(r"//[^@\s]*:[^@\s]*@|[?&](x-amz-[\w-]+|sig|signature|\w*token|password)=", re.IGNORECASE)
 Checked = TypeVar("Checked", bound=ConfigModel)
 
 
@@ -60,7 +59,7 @@ def check_no_secrets(
     of a Prefect flow, or of a Ray job, they would stand in a database, and on pages."""
     named = {what: text} | {f"The override {_REPR.repr(override)}": override for override in overrides}
     for name, part in named.items():
-        if _SECRET.search(part):
+        if re.search(SECRET, part):
             raise ConfigError(f"{name} carries credentials", f"none: {kept}", remedy=remedy)
 
 

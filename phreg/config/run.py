@@ -69,8 +69,17 @@ TEACHER = "teacher"
 
 
 def _or_grids(schema: dict[str, Any]) -> None:
-    grid = {"type": "object", "properties": {"grid": {"type": "object"}}, "required": ["grid"]}
-    schema["items"] = {"anyOf": [schema["items"], grid]}
+    fields = StudentConfig.model_json_schema()["properties"]
+    lists = {name: {"type": "array", "items": field, "minItems": 1} for name, field in fields.items()}
+    grid = {"type": "object", "properties": lists, "additionalProperties": False, "minProperties": 1}
+    beside = {"properties": {**fields, "grid": {}}, "additionalProperties": False}
+    several = {
+        "type": "object",
+        "properties": {"grid": grid},
+        "required": ["grid"],
+        "dependentSchemas": {"grid": beside},  # no mistakes of its own in a student without one
+    }
+    schema["items"] = {"anyOf": [schema["items"], several]}
 
 
 class RunConfig(ConfigModel):
@@ -266,7 +275,9 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
     return with_absolute_paths(parse_config(data, f"the config {path}"))
 
 
-def read_run(url: str, overrides: Iterable[str] = (), settings: dict[str, Any] | None = None) -> RunConfig:
+def read_run(
+    url: str, overrides: Iterable[str] = (), settings: dict[str, Any] | RunConfig | None = None
+) -> RunConfig:
     """A config by its URL, or by its fields, as a form gives them: then the URL is not looked at.
 
     Fields may carry no credentials. Raises `ConfigError`."""
@@ -276,6 +287,8 @@ def read_run(url: str, overrides: Iterable[str] = (), settings: dict[str, Any] |
                 "No config is given", expected="`config`, its path or URL, or its fields as `settings`"
             )
         return load_config(url, overrides)
+    if isinstance(settings, RunConfig):
+        settings = settings.model_dump(mode="json", exclude_unset=True)
     check_no_secrets(json.dumps(settings, default=str), what="The settings")
     apply_overrides(data := copy.deepcopy(settings), overrides)
     return with_absolute_paths(parse_config(data, "the settings"))

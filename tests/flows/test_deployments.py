@@ -60,7 +60,7 @@ def test_a_config_that_is_not_there_fails_the_run_in_a_few_words(stack: Stack, t
     assert not any("Traceback" in message for message in messages)
 
 
-def test_a_wrong_field_is_refused_before_there_is_a_run(stack: Stack, tmp_path: Path) -> None:
+def test_what_is_wrong_is_refused_before_there_is_a_run(stack: Stack, tmp_path: Path) -> None:
     before = len(asked(stack, "flow_runs"))
     settings = json.dumps({"settings": make_config(tmp_path, max_quarantined=3)})
     command = [sys.executable, "-m", "prefect", "deployment", "run", "phreg-run/run", "--params", settings]
@@ -68,6 +68,16 @@ def test_a_wrong_field_is_refused_before_there_is_a_run(stack: Stack, tmp_path: 
     assert refused.ends() == 1, refused.tail
     assert "settings.max_quarantined" in refused.text
     assert "Traceback" not in refused.text
+    secret = "s3://me:secret@host/x"
+    for deployment, parameters in (
+        ("phreg-run/run", {"settings": make_config(tmp_path, output=secret)}),
+        ("phreg-distil/distil", {"config": f"{secret}.yaml"}),
+        ("phreg-table/table", {"config": "a.yaml", "overrides": [f"run.output={secret}"]}),
+    ):
+        api = f"http://127.0.0.1:{stack.port}/api/deployments"
+        found = httpx.get(f"{api}/name/{deployment}", timeout=10).raise_for_status().json()
+        run = httpx.post(f"{api}/{found['id']}/create_flow_run", json={"parameters": parameters}, timeout=10)
+        assert (run.status_code, "Validation failed" in run.text) == (409, True), run.text
     assert len(asked(stack, "flow_runs")) == before
 
 
