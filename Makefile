@@ -9,7 +9,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 
 # Tests of one file share its Ray, server and store, and so one process; most of a test's time is a wait for others.
 PYTEST = $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 2
 
 .PHONY: demo test quick test-slow lint audit docs setup setup-dev clean
 

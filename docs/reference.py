@@ -110,11 +110,15 @@ def _kind(kind: object) -> str:
 
 
 def _cli_page() -> str:
-    os.environ["COLUMNS"] = WIDTH
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = WIDTH  # of the help; whoever builds the site goes on with its own
     codes = "0 done; 1 it ran, but something failed; 2 nothing was started; 130 interrupted."
     lines = ["# Command line", "", f"Exit codes: {codes}"]
     for name, parser in _commands(build_parser(), "phreg"):
         lines += ["", f"## {name}", "", "```text", parser.format_help().strip(), "```"]
+    del os.environ["COLUMNS"]
+    if before is not None:
+        os.environ["COLUMNS"] = before
     return "\n".join(lines) + "\n"
 
 

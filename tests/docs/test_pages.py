@@ -1,5 +1,6 @@
 """Every command, config and example of the documentation does what its page says."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,9 @@ def test_an_example_in_python_runs(block: Block) -> None:
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    before = os.environ.get("COLUMNS")
     build(load_config(str(ROOT / "docs" / "mkdocs.yml"), strict=True, site_dir=str(tmp_path)))
+    assert os.environ.get("COLUMNS") == before
     for page, words in {
         "config": "crops cached per image",
         "cli": "phreg cache gc",
