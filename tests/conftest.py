@@ -39,6 +39,7 @@ _CHECKED = [
 _hook = install_import_hook(_CHECKED, "beartype.beartype")
 
 from phreg.storage import Folder  # noqa: E402
+from tests.report.browser import Browser, find_browser  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -95,3 +96,13 @@ def s3_folder(s3_server: str) -> Folder:
     bucket = f"phreg-{uuid.uuid4().hex[:12]}"
     s3fs.S3FileSystem().mkdir(bucket)
     return Folder(f"s3://{bucket}/work")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    program = find_browser()
+    if program is None:
+        pytest.skip("no Chromium here (set CHROMIUM, or apt-get install chromium): pages are not looked at")
+    started = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import yaml
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 
+import phreg
 from phreg.cli.main import build_parser
 from phreg.config.run import parse_config
 from phreg.config.table import TableConfig
@@ -43,6 +45,21 @@ def test_a_config_is_accepted(block: Block) -> None:
     if "targets" in given and "students" not in given:
         config["students"] = [base["students"][0] | {"targets": next(iter(given["targets"]))}]
     parse_config(config)
+
+
+def test_what_is_unlocked_is_there() -> None:
+    """In a thin CLIP of twelve blocks."""
+    names = {
+        name
+        for block in fenced("yaml")
+        for student in yaml.safe_load(block.text).get("students", ())
+        for name in student.get("unlock", ())
+    }
+    assert {"*", "lora:8"} <= names
+    thin = {"embed_dim": 32, "num_heads": 2, "num_classes": 16}
+    teacher = phreg.load_backbone(timm.create_model("vit_base_patch16_clip_quickgelu_224", **thin))
+    for name in names:
+        assert any(p.requires_grad for p in phreg.add_registers(teacher, 1).unlock([name]).parameters())
 
 
 @pytest.mark.parametrize("block", _PYTHON, ids=lambda block: f"{block.page}-{block.text[:40]!r}")

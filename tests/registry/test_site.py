@@ -15,7 +15,7 @@ from phreg.registry.site import site
 from phreg.storage import Folder
 from tests.processes import Started, Starter, starter
 from tests.registry.examples import FILES, judged, register
-from tests.report.browser import DESKTOP, PHONE, Browser, find_browser
+from tests.report.browser import DESKTOP, PHONE, Browser
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -122,16 +122,6 @@ def test_the_command_serves_on_loopback_until_it_is_interrupted(registry: Regist
         serving.interrupt(2)
         assert serving.ends() == 0, serving.tail
         assert "Traceback" not in serving.text
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    program = find_browser()
-    if program is None:
-        pytest.skip("no Chromium here (set CHROMIUM, or apt-get install chromium): the site is not looked at")
-    started = Browser(program, tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
 
 
 def test_it_fits_browsers(browser: Browser, registry: Registry, tmp_path: Path) -> None:

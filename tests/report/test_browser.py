@@ -9,20 +9,10 @@ import pytest
 from PIL import Image
 
 from phreg.report import render
-from tests.report.browser import DESKTOP, PHONE, Browser, Tab, find_browser
+from tests.report.browser import DESKTOP, PHONE, Browser, Tab
 from tests.report.examples import HOSTILE, example
 
 VIEWS = [(size, scheme) for size in (PHONE, DESKTOP) for scheme in ("light", "dark")]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    program = find_browser()
-    if program is None:
-        pytest.skip("no Chromium here (set CHROMIUM, or apt-get install chromium): the page is not looked at")
-    started = Browser(program, tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
 
 
 @pytest.fixture(scope="module")
