@@ -88,3 +88,14 @@ def test_under_the_value_read_out_query_key_and_mlp_stay(tmp_path: Path) -> None
     _, gradients = make_step(make_job(tmp_path, "clip"), range(2), Workers())
     assert "vit.blocks.1.attn.qkv.weight" in gradients  # its value third learns
     assert not [name for name in gradients if name.startswith("vit.blocks.1.mlp")]
+
+
+def test_the_optimiser_is_the_papers(tmp_path: Path) -> None:
+    """AdamW on what learns, with the config's rate and decay."""
+    job = make_job(tmp_path, learning_rate=2e-4, weight_decay=0.03)
+    state, _ = make_state(job)
+    assert isinstance(state.optimizer, torch.optim.AdamW)
+    (group,) = state.optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (2e-4, 0.03)
+    learning = {id(p) for p in state.student.parameters() if p.requires_grad}
+    assert {id(p) for p in group["params"]} == learning
