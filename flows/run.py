@@ -29,9 +29,8 @@ from phreg.pipeline.device import on_its_device
 from phreg.pipeline.methods import Labelled, Method, baselines, read_as_students, student_method
 from phreg.pipeline.paths import check_nodes
 from phreg.pipeline.prepare import Prepared
-from phreg.pipeline.report import RunReport, StudentOutcome, reuse_lines
+from phreg.pipeline.report import RunReport, StudentOutcome, reuse_lines, targets_table
 from phreg.pipeline.student_groups import group_students
-from phreg.progress_reporter import clock
 
 Overrides = list[Plain]
 NONE: Any = None  # a form of one section, where `RunConfig | None` would be one of a choice
@@ -146,7 +145,7 @@ def make_all_targets(config: RunConfig, prepared: Prepared) -> dict[str, Targets
             made[name] = tasks.make_targets(config, prepared, name)
         except GenerationError as error:
             errors.append(error)
-    artifacts.publish_targets(config.name, [_targets_row(name, report) for name, report in made.items()])
+    artifacts.publish_targets(config.name, targets_table(made))
     if len(errors) == 1:
         raise errors[0]
     if errors:
@@ -232,20 +231,6 @@ def _measured(
         failures.update({f"{method.name} on {name}": reason for name, reason in measured.failures.items()})
         beside = beside.add(method, measured)
     return beside
-
-
-def _targets_row(name: str, report: TargetsReport) -> dict[str, str]:
-    return {
-        "targets": name,
-        "spec": report.digest[:12],
-        "shards made": str(report.made),
-        "shards reused": str(report.reused),
-        "images": str(report.images),
-        "quarantined": str(len(report.quarantined)),
-        "forward passes": str(report.forward_passes),
-        "MB": f"{report.bytes / 1e6:.1f}",
-        "time": clock(report.seconds),
-    }
 
 
 def _raise_failures(failures: dict[str, str]) -> None:

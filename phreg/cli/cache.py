@@ -159,7 +159,7 @@ def verify(options: argparse.Namespace) -> int:
         _print_report(store.digest, report)
         for shard, attempt in sorted(report.damaged.items()) if options.heal else ():
             removed = store.discard_damaged(shard, attempt)
-            done = "record removed; run the targets stage again to remake it"
+            done = "record removed; `phreg targets` makes it anew"
             print(f"  {shard}: {done if removed else 'made anew, or its record removed, meanwhile'}")
         sound &= report.ok
     return 0 if sound else 1

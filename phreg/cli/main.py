@@ -11,7 +11,21 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
 
-from phreg.cli import cache, demo, doctor, export, inspect, pack, registry, run, serve, submit, table, world
+from phreg.cli import (
+    cache,
+    demo,
+    doctor,
+    export,
+    inspect,
+    pack,
+    plan,
+    registry,
+    run,
+    serve,
+    submit,
+    table,
+    world,
+)
 from phreg.cli.interrupts import INTERRUPTED, take_signals
 from phreg.errors import PhregError
 
@@ -48,6 +62,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"phreg {metadata.version('phreg')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (run, submit, table, demo, pack, inspect, cache, registry, serve, export, world, doctor):
+    for module in (
+        run,
+        submit,
+        plan,
+        table,
+        demo,
+        pack,
+        inspect,
+        cache,
+        registry,
+        serve,
+        export,
+        world,
+        doctor,
+    ):
         module.add(commands)
     return parser

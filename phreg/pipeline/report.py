@@ -1,10 +1,11 @@
 """What a run comes to: one table, the teacher beside every student, and how to load the best."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from phreg.config.run import TEACHER, RunConfig
 from phreg.distill.result import StudentReport
+from phreg.errors import hide_credentials
 from phreg.evaluate import Evaluation
 from phreg.generate import TargetsReport
 from phreg.models import load_student, timm_snippet
@@ -13,6 +14,7 @@ from phreg.pipeline.columns import MAIN, Scores, arrow, is_higher_better
 from phreg.pipeline.methods import Labelled
 from phreg.pipeline.page import PageReport
 from phreg.pipeline.register import Registered
+from phreg.progress_reporter import clock
 from phreg.storage import Folder
 from phreg.types import HIGHER_IS_BETTER
 
@@ -88,6 +90,40 @@ def table(report: RunReport) -> list[Row]:
     return rows
 
 
+def targets_table(made: Mapping[str, TargetsReport]) -> list[Row]:
+    """One row per kind of targets: what was made and reused, and what it took."""
+    return [
+        {
+            "targets": name,
+            "spec": report.digest[:12],
+            "shards made": str(report.made),
+            "shards reused": str(report.reused),
+            "images": str(report.images),
+            "quarantined": str(len(report.quarantined)),
+            "forward passes": str(report.forward_passes),
+            "MB": f"{report.bytes / 1e6:.1f}",
+            "time": clock(report.seconds),
+        }
+        for name, report in made.items()
+    ]
+
+
+def students_table(reports: Sequence[StudentReport]) -> list[Row]:
+    """One row per trained student: its losses, and the folder of its model."""
+    return [
+        {
+            "student": report.name,
+            "state": "reused" if report.reused else "trained",
+            "steps": str(report.steps),
+            "training loss": _loss(report.train_loss),
+            "validation loss": _loss(report.validation_loss),
+            "time": clock(report.seconds),
+            "folder": hide_credentials(report.url),
+        }
+        for report in reports
+    ]
+
+
 def reuse_lines(report: RunReport) -> list[str]:
     """Which targets and students were reused and which made, and what the teacher had to do."""
     lines = [
@@ -161,6 +197,10 @@ def _row(
         for measure in columns
     }
     return {"model": name} | measures | main | {"seconds": "", "cache MB": "", "version": ""} | known
+
+
+def _loss(losses: Mapping[str, float]) -> str:
+    return f"{losses['total']:.4f}" if losses else ""
 
 
 def _bytes(report: RunReport, outcome: StudentOutcome) -> str:

@@ -79,7 +79,7 @@ def _reference(url: str, records: dict[str, CommitRecord], targets: str) -> Shar
     if name not in records:
         raise MissingTargetsError(
             f"The shard {name} has no committed targets {targets!r}",
-            expected="targets made by `phreg run` or the targets flow",
-            remedy="run the targets stage first",
+            expected="targets made by `phreg run` or `phreg targets`",
+            remedy="run `phreg targets` with the same config first",
         )
     return ShardRef(name, url, records[name].shard_digest)

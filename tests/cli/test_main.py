@@ -9,12 +9,14 @@ from phreg.cli.main import USAGE, build_parser
 from phreg.cli.pack import config_lines
 from phreg.config.run import load_config
 from phreg.config.table import load_table
+from phreg.distill.result import StudentReport
+from phreg.generate import TargetsReport
 from phreg.storage import Folder
 from tests.helpers import jpeg_bytes, make_image
 from tests.small_run import save_teacher, write_config
 
 COMMANDS = [
-    *("run", "submit", "plan", "table", "demo", "pack", "inspect", "export"),
+    *("run", "targets", "distil", "evaluate", "submit", "plan", "table", "demo", "pack", "inspect", "export"),
     *("cache list", "cache quarantined", "cache verify", "cache rm", "cache gc"),
     *("registry list", "registry show", "registry promote", "doctor"),
 ]
@@ -83,6 +85,31 @@ def test_bad_config_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "students.0.registers" in errors
     assert "colour: unknown key" in errors
     assert not (tmp_path / "run").exists()
+
+
+def test_a_stage_alone_is_its_flow_and_ends_with_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import flows.run
+
+    monkeypatch.setattr("flows.server.begin_server", lambda: None)
+    monkeypatch.setattr("flows.terminal.prepare_terminal", lambda: None)
+    path = str(write_config(tmp_path))
+    trained = StudentReport(
+        "one", "d", True, 27, None, 1.0, {"total": 0.5}, {"total": 0.25}, "s3://me:pw@host/x"
+    )
+    for stage, made, shown in (
+        ("targets", {"denoised": TargetsReport("e" * 64, (), (), 61.0)}, ["denoised", "e" * 12, "1:01"]),
+        ("distil", [trained], ["one", "reused", "27", "0.5000", "0.2500", "s3://***@host/x"]),
+    ):
+        asked: list[dict] = []
+        monkeypatch.setattr(
+            flows.run, stage, lambda made=made, asked=asked, **given: asked.append(given) or made
+        )
+        assert main([stage, path, "--set", "seed=3"]) == 0
+        assert asked == [{"config": path, "overrides": ["seed=3"]}]
+        printed = capsys.readouterr().out
+        assert all(word in printed for word in shown), printed
 
 
 def test_plan_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -204,16 +204,24 @@ def test_a_shard_that_cannot_be_read_does_not_keep_the_others(tmp_path: Path) ->
     tar = tmp_path / "shards" / "tiny-001.tar"
     whole = tar.read_bytes()
     tar.write_bytes(whole[: len(whole) // 2])
-    run = phreg_command("run", str(path), home=tmp_path)
+    run = phreg_command("targets", str(path), home=tmp_path)
     assert run.returncode == 1
     assert "tiny-001" in run.stderr
     assert "Traceback" not in run.stderr
     records = sorted(file.name for file in (tmp_path / "run" / "cache").glob("*/shards/*.json"))
     assert records == ["tiny-000.json", "tiny-002.json"]
     tar.write_bytes(whole)
+    alone = ["--set", "device=cpu"]
+    early = phreg_command("distil", str(path), *alone, home=tmp_path, variables=NO_RAY)
+    assert early.returncode == 1
+    assert "tiny-001 has no committed targets 'denoised'" in early.stderr
+    assert not (tmp_path / "run" / "registry").exists()
     mended = phreg_command("run", str(path), home=tmp_path)
     assert mended.returncode == 0, mended.stderr[-3000:]
     assert "1 shards made, 2 reused" in mended.stdout
+    judged = phreg_command("evaluate", str(path), *alone, home=tmp_path, variables=NO_RAY)
+    assert judged.returncode == 0, judged.stderr[-3000:]
+    assert "student one: reused; version 1 reused" in judged.stdout
 
 
 @pytest.mark.slow
