@@ -102,7 +102,7 @@ def metrics(node: Any) -> dict[str, tuple[str, ...]]:
 
 def listed(head: str, what: str, field: str) -> set[str]:
     """A field of all actors or tasks that the cluster has had."""
-    answer = httpx.get(f"{head}/api/v0/{what}", params={"detail": True}, timeout=30).raise_for_status().json()
+    answer = httpx.get(f"{head}/api/v0/{what}", params={"detail": True, "limit": 10_000}, timeout=30).raise_for_status().json()
     return {each[field] for each in answer["data"]["result"]["result"]}
 
 
