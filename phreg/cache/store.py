@@ -22,7 +22,6 @@ from phreg.errors import (
     MissingTargetsError,
     ObjectNotFoundError,
     SpecMismatchError,
-    hide_credentials,
 )
 from phreg.progress import tell
 from phreg.storage import Folder
@@ -52,8 +51,7 @@ class TargetStore:
             there = store.folder.read("spec.json")
             if there != spec.to_json():
                 found = "; ".join(differing_fields(there, spec)) or "other bytes that mean the same"
-                place = hide_credentials(store.folder.url_of("spec.json"))
-                logger.warning("%s was altered (%s): put right", place, found)
+                logger.warning("%s was altered (%s): put right", store.folder.shown("spec.json"), found)
                 store.folder.write("spec.json", spec.to_json())
         return store
 

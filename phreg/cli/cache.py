@@ -1,13 +1,12 @@
 """`phreg cache list|quarantined|verify|rm|gc`."""
 
 import argparse
-import sys
 from typing import Any
 
 from phreg.cli.options import add_command, add_device, duration, human_bytes, non_negative, print_table
 from phreg.cli.progress import showing
-from phreg.cli.tables import plain
-from phreg.errors import MissingTargetsError, hide_credentials
+from phreg.cli.tables import plain, say, warn
+from phreg.errors import MissingTargetsError
 
 
 def add(commands: Any) -> None:
@@ -85,7 +84,7 @@ def list_specs(options: argparse.Namespace) -> int:
     print_table([_row(summary) for summary in summaries], "no targets")
     for summary in summaries:
         if summary.problem:
-            print(f"{summary.digest[:12]}: {summary.problem}", file=sys.stderr)
+            warn(f"{summary.digest[:12]}: {summary.problem}")
     return 1 if any(summary.problem for summary in summaries) else 0
 
 
@@ -127,14 +126,14 @@ def list_quarantined(options: argparse.Namespace) -> int:
                 continue
             for key, reason in record.quarantined if record else ():
                 found = True
-                print(store.digest[:12], shard, plain(key), plain(reason), sep="\t")
+                say("\t".join([store.digest[:12], shard, plain(key), plain(reason)]))
     if not found:
-        print(f"no samples are quarantined in {hide_credentials(options.cache)}", file=sys.stderr)
+        warn(f"no samples are quarantined in {options.cache}")
     return 1 if damaged else 0
 
 
 def _name_damaged(digest: str, error: Exception) -> bool:
-    print(f"{digest[:12]}: {error}", file=sys.stderr)
+    warn(f"{digest[:12]}: {error}")
     return True
 
 
@@ -151,7 +150,7 @@ def verify(options: argparse.Namespace) -> int:
         try:
             store = cache.store(digest)
         except SpecMismatchError as error:  # it hides no other
-            print(f"{digest[:12]}: {error}")
+            say(f"{digest[:12]}: {error}")
             sound = False
             continue
         with showing(f"verifying {store.digest[:12]}"):
@@ -160,7 +159,7 @@ def verify(options: argparse.Namespace) -> int:
         for shard, attempt in sorted(report.damaged.items()) if options.heal else ():
             removed = store.discard_damaged(shard, attempt)
             done = "record removed; `phreg targets` makes it anew"
-            print(f"  {shard}: {done if removed else 'made anew, or its record removed, meanwhile'}")
+            say(f"  {shard}: {done if removed else 'made anew, or its record removed, meanwhile'}")
         sound &= report.ok
     return 0 if sound else 1
 
@@ -173,9 +172,9 @@ def _print_report(digest: str, report: Any) -> None:
     )
     state = "sound" if report.ok else f"{len(report.problems)} problems"
     size = human_bytes(report.bytes)
-    print(f"{digest[:12]}: {state}; {report.shards} shards, {report.rows} crops, {size}{recomputed}")
+    say(f"{digest[:12]}: {state}; {report.shards} shards, {report.rows} crops, {size}{recomputed}")
     for shard, problem in report.problems:
-        print(f"  {shard}: {problem}")
+        say(f"  {shard}: {problem}")
 
 
 def remove(options: argparse.Namespace) -> int:
@@ -189,7 +188,7 @@ def _remove(cache: Any, digest: str, options: argparse.Namespace) -> None:
 
     with showing(f"removing {digest[:12]}"):
         gone = remove_spec(cache.folder, digest, options.grace_hours * 3600, options.dry_run)
-    print(f"{_verb(options)} the targets {digest[:12]}: {gone.shards} shards ({human_bytes(gone.bytes)})")
+    say(f"{_verb(options)} the targets {digest[:12]}: {gone.shards} shards ({human_bytes(gone.bytes)})")
 
 
 def _verb(options: argparse.Namespace) -> str:
@@ -204,14 +203,14 @@ def collect(options: argparse.Namespace) -> int:
     folder = cache.folder
     with showing("looking for garbage"):
         report = collect_garbage(folder, grace_seconds=options.grace_hours * 3600, dry_run=options.dry_run)
-    print(
+    say(
         f"{_verb(options)} {len(report.removed)} attempts ({human_bytes(report.bytes)}); "
         f"{len(report.kept_young)} uncommitted ones are younger than {options.grace_hours:g} h"
     )
     for record in report.unreadable:
-        print(f"damaged record, its shard's data was kept: {record}", file=sys.stderr)
+        warn(f"damaged record, its shard's data was kept: {record}")
     for problem in report.newer:
-        print(f"{problem}\n  all of its spec was kept", file=sys.stderr)
+        warn(f"{problem}\n  all of its spec was kept")
     return 1 if report.unreadable or report.newer or busy else 0
 
 
@@ -223,12 +222,12 @@ def _remove_unused(cache: Any, options: argparse.Namespace) -> bool:
     with showing("looking for what is used"):
         unused = unused_specs(cache, options.unused_by)
     if not unused:
-        print("all targets are used")
+        say("all targets are used")
     busy = False
     for digest in unused:
         try:
             _remove(cache, digest, options)
         except CacheError as error:
-            print(error, file=sys.stderr)
+            warn(error)
             busy = True
     return busy

@@ -6,6 +6,7 @@ from typing import Any
 
 from phreg.cli.options import add_command
 from phreg.cli.progress import showing
+from phreg.cli.tables import say
 from phreg.extras import require
 
 
@@ -32,6 +33,6 @@ def demo(options: argparse.Namespace) -> int:
 
     with showing("phreg demo", "packing the photos" if options.photos else "drawing the scenes"):
         run, table = make_demo(Path(options.output), options.weights, options.photos)
-    print(f"configs: {run}" + (f", {table}" if table else ""), flush=True)
+    say(f"configs: {run}" + (f", {table}" if table else ""))
     failed = run_config(str(run), [])
     return failed or (run_table(str(table), [], options.output) if table else 0)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from phreg.cli.options import add_command, add_device
 from phreg.cli.progress import showing
-from phreg.cli.tables import plain
+from phreg.cli.tables import plain, say
 
 if TYPE_CHECKING:
     from phreg.pipeline.doctor import Finding
@@ -29,9 +29,9 @@ def doctor(options: argparse.Namespace) -> int:
 
         findings = [*examine(options.url, options.ray_address, options.device), _prefect()]
     for finding in findings:
-        print(f"{finding.state:5}  {finding.check:11}  {plain(finding.found)}")
+        say(f"{finding.state:5}  {finding.check:11}  {plain(finding.found)}")
         if finding.remedy:
-            print(f"{'':20}what to do: {plain(finding.remedy)}")
+            say(f"{'':20}what to do: {plain(finding.remedy)}")
     return 1 if any(finding.state == WRONG for finding in findings) else 0
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from phreg.cli.options import add_command, duration, pixels
 from phreg.cli.progress import showing
-from phreg.errors import ConfigError, hide_credentials
+from phreg.cli.tables import say
+from phreg.errors import ConfigError
 
 ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2"}
 
@@ -65,14 +66,14 @@ def export(options: argparse.Namespace) -> int:
             options.clip,
             options.clip_checkpoint,
         )
-    print(
-        f"{hide_credentials(options.output)}: on {checked.images} images its features differ from the "
+    say(
+        f"{options.output}: on {checked.images} images its features differ from the "
         f"student's by at most {checked.difference:.2g} ({checked.relative:.2g} of their root mean square)"
     )
     if ending:
-        print("images: float32 RGB in [0, 1], [batch, 3, height, width]; features: [batch, channels, h, w]")
+        say("images: float32 RGB in [0, 1], [batch, 3, height, width]; features: [batch, channels, h, w]")
     else:
-        print(
+        say(
             f'open_clip.create_model_and_transforms("local-dir:{Folder(options.output).local_path}")\n'
             "its config names this folder: if that moves, change `timm_model_name` there"
         )

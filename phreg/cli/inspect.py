@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from phreg.cli.fail_rules import FailRule, fail_rule
 from phreg.cli.options import add_command, add_device, pixels, positive, print_table
 from phreg.cli.progress import showing
-from phreg.cli.tables import plain
+from phreg.cli.tables import plain, say, warn
 from phreg.progress import tell
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def inspect(options: argparse.Namespace) -> int:
     else:
         _print(options, inspection)
     for rule in broken:
-        print(f"failed: {rule}: it is {inspection.metrics[rule.metric]:.6g}", file=sys.stderr)
+        warn(f"failed: {rule}: it is {inspection.metrics[rule.metric]:.6g}")
     return 1 if inspection.skipped or broken else 0
 
 
@@ -111,8 +110,8 @@ def _print(options: argparse.Namespace, inspection: "Inspection") -> None:
     if options.layers:
         print_table([_row(row) for row in inspection.layers], "no blocks")
     for key, reason in inspection.skipped:
-        print(plain(f"skipped {key}: {reason}"))
-    print(f"\n{inspection.verdict}\nfigure: {options.figure}")
+        say(plain(f"skipped {key}: {reason}"))
+    say(f"\n{inspection.verdict}\nfigure: {options.figure}")
 
 
 def _report(

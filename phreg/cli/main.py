@@ -27,6 +27,7 @@ from phreg.cli import (
     world,
 )
 from phreg.cli.interrupts import INTERRUPTED, take_signals
+from phreg.cli.tables import warn
 from phreg.errors import PhregError
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -43,13 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(options)
     except KeyboardInterrupt:
-        print("interrupted; what is committed is kept, the same command goes on from there", file=sys.stderr)
+        warn("interrupted; what is committed is kept, the same command goes on from there")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except PhregError as error:
-        print(f"error: {error}", file=sys.stderr)
+        warn(f"error: {error}")
         return FAILED if error.under_way else USAGE
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from phreg.cli.tables import plain, table_lines, terminal_width
+from phreg.cli.tables import plain, say, table_lines, terminal_width
 
 
 def add_command(
@@ -88,11 +88,11 @@ def duration(text: str) -> float:
 def print_table(rows: Sequence[dict[str, str]], empty: str) -> None:
     """Rows as a table that fits the terminal, no value cut; or a sentence if there are none."""
     if not rows:
-        print(empty)
+        say(empty)
         return
     shown = [{plain(name): plain(str(value)) for name, value in row.items()} for row in rows]
     text, encoding = "\n".join(table_lines(shown, terminal_width())), sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding))  # not all terminals know lines and arrows
+    say(text.encode(encoding, "replace").decode(encoding))  # not all terminals know lines and arrows
 
 
 def human_bytes(count: float) -> str:

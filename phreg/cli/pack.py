@@ -8,8 +8,7 @@ from typing import Any
 
 from phreg.cli.options import add_command, human_bytes, positive
 from phreg.cli.progress import showing
-from phreg.cli.tables import plain
-from phreg.errors import hide_credentials
+from phreg.cli.tables import plain, say
 from phreg.progress import tell
 
 SAMPLES_PER_SHARD = 1000
@@ -33,30 +32,29 @@ def pack(options: argparse.Namespace) -> int:
     most = options.samples_per_shard or SAMPLES_PER_SHARD
     with showing("packing", "listing the images"):
         report = pack_images(options.images, options.out, most, on_progress=partial(tell, "reading"))
-    print(
+    say(
         f"{report.samples} images in {len(report.shards)} shards ({human_bytes(report.bytes)}): "
         f"{report.written} written, {report.reused} there before"
     )
     largest = report.largest_before
     if largest > most or (options.samples_per_shard and report.reused > 1 and largest < most):
-        print(
+        say(
             f"the shards that were there stay as they are, with up to {largest} images each; "
             f"--samples-per-shard {most} is only for new ones: for other shards, pack into a new folder"
         )
     if report.quarantined:
-        listed = hide_credentials(f"{options.out}/quarantine.jsonl")
-        print(f"{len(report.quarantined)} unreadable, listed in {listed}:")
+        say(f"{len(report.quarantined)} unreadable, listed in {options.out}/quarantine.jsonl:")
         for path, reason in report.quarantined[:20]:
-            print(plain(f"  {path}: {reason}"))
+            say(plain(f"  {path}: {reason}"))
     if report.shards:
-        print(f"\n{config_lines(options.out, report.shards)}")
+        say(f"\n{config_lines(options.out, report.shards)}")
     return 0
 
 
 def config_lines(out: str, shards: Sequence[str]) -> str:
     """What a run's config says of these shards, the last one held out."""
     names = [url.rpartition("/")[2] for url in shards]
-    folder = hide_credentials(out).rstrip("/")
+    folder = out.rstrip("/")
     ranges = [f"{folder}/{name}" for name in _ranges(names[:-1] or names)]
     lines = f"in a run's config:\n  images: {ranges[0] if len(ranges) == 1 else json.dumps(ranges)}\n"
     if len(names) == 1:

@@ -6,6 +6,7 @@ from typing import Any
 
 from phreg.cli.options import add_command, add_config, human_bytes, human_count, print_table
 from phreg.cli.progress import showing
+from phreg.cli.tables import say
 from phreg.progress import tell
 from phreg.progress_reporter import clock
 
@@ -43,9 +44,9 @@ def plan(options: argparse.Namespace) -> int:
         }
         for t in plan.targets
     ]
-    print(f"device: {device}\n")
+    say(f"device: {device}\n")
     print_table(rows, "no targets")
-    print()
+    say()
     students = [
         {
             "student": s.name,
@@ -59,10 +60,10 @@ def plan(options: argparse.Namespace) -> int:
         for s in plan.students
     ]
     print_table(students, "no students")
-    print(f"\n{_time_words(plan, config.prices)}")
-    print(_storage_words(plan, config.prices))
+    say(f"\n{_time_words(plan, config.prices)}")
+    say(_storage_words(plan, config.prices))
     if plan.absent:
-        print(f"\nlabelled sets that are not there, and would be left out: {', '.join(plan.absent)}")
+        say(f"\nlabelled sets that are not there, and would be left out: {', '.join(plan.absent)}")
     return 0
 
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+from phreg.cli.tables import warn
 from phreg.progress import tell
 from phreg.progress_reporter import ProgressReporter
 
@@ -28,7 +29,7 @@ def showing(name: str, doing: str = "starting") -> Iterator[None]:
 
 def _say(line: str) -> None:
     with suppress(OSError):  # nobody reads it
-        print(line, file=sys.stderr, flush=True)
+        warn(line)
 
 
 def _say_nothing(line: str) -> None:

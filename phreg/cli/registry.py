@@ -6,7 +6,8 @@ from typing import Any
 
 from phreg.cli.options import add_command, human_bytes, positive, print_table
 from phreg.cli.progress import showing
-from phreg.errors import RegistryError, hide_credentials
+from phreg.cli.tables import say
+from phreg.errors import RegistryError
 from phreg.types import HIGHER_IS_BETTER
 
 
@@ -86,7 +87,7 @@ def list_entries(options: argparse.Namespace) -> int:
         measures = {name: f"{entry.metrics[name]:.4f}" for name in HIGHER_IS_BETTER if name in entry.metrics}
         row = {"model": entry.model, "version": str(entry.version), "student": entry.record.student}
         rows.append(row | {"aliases": ", ".join(held)} | measures | {"created": entry.record.created})
-    print_table(rows, f"nothing is registered in {hide_credentials(options.registry)}")
+    print_table(rows, f"nothing is registered in {options.registry}")
     return 0
 
 
@@ -94,9 +95,9 @@ def show(options: argparse.Namespace) -> int:
     registry = open_existing(options)
     entry = registry.entry(options.model, options.version)
     entry.verify()
-    print(f"{entry.model} version {entry.version}: student {entry.record.student}, {entry.record.created}")
+    say(f"{entry.model} version {entry.version}: student {entry.record.student}, {entry.record.created}")
     size = human_bytes(sum(f.size for f in entry.record.files.values()))
-    print(f"at {hide_credentials(entry.url)}, {size}, files verified\n")
+    say(f"at {entry.url}, {size}, files verified\n")
     rows = [
         {
             "measure": name,
@@ -108,12 +109,12 @@ def show(options: argparse.Namespace) -> int:
     print_table(rows, "no measures")
     decision = registry.decision(entry)
     if decision is not None:
-        print(f"\ngate for {decision.alias}: {'promoted' if decision.promoted else 'not promoted'}")
+        say(f"\ngate for {decision.alias}: {'promoted' if decision.promoted else 'not promoted'}")
         for reason in decision.reasons:
-            print(f"  {reason}")
-    print("\nlineage:")
+            say(f"  {reason}")
+    say("\nlineage:")
     print(json.dumps(json.loads(entry.read("lineage.json")), indent=2))
-    print(f"\nload it: see {hide_credentials(entry.folder.url_of('README.md'))}")
+    say(f"\nload it: see {entry.folder.url_of('README.md')}")
     return 0
 
 
@@ -126,14 +127,14 @@ def verify(options: argparse.Namespace) -> int:
     with showing("verifying"):
         done = check(registry, Folder(output) / "students", options.model, options.heal)
     for damage in done.damages:
-        print(damage.problem + (f"\n  healed: {damage.healed}" if damage.healed else ""))
+        say(damage.problem + (f"\n  healed: {damage.healed}" if damage.healed else ""))
     found, healed = len(done.damages), sum(bool(damage.healed) for damage in done.damages)
     if not done.versions and not found:
         where = f" as {options.model}" if options.model else ""
-        print(f"nothing is registered{where} in {hide_credentials(options.registry)}")
+        say(f"nothing is registered{where} in {options.registry}")
         return 1
-    print(f"{found} damaged, {healed} of them healed" if found else "sound", end="")
-    print(f"; versions read: {done.versions}, their files: {done.files}")
+    say(f"{found} damaged, {healed} of them healed" if found else "sound", end="")
+    say(f"; versions read: {done.versions}, their files: {done.files}")
     return 1 if found else 0
 
 
@@ -143,14 +144,14 @@ def report(options: argparse.Namespace) -> int:
     registry = open_existing(options)
     with showing("writing the page"):
         page = write_page(registry, registry.entry(options.model, options.version))
-    print(hide_credentials(page.url))
+    say(page.url)
     return 0
 
 
 def promote(options: argparse.Namespace) -> int:
     promotion = open_existing(options).promote(options.model, options.version, options.alias, options.reason)
     before = f", before: version {promotion.previous}" if promotion.previous else ""
-    print(f"{options.alias} of {options.model} is now version {promotion.version}{before}")
+    say(f"{options.alias} of {options.model} is now version {promotion.version}{before}")
     return 0
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from phreg.cli.options import add_command, add_config, print_table
 from phreg.cli.progress import showing
+from phreg.cli.tables import say
 from phreg.errors import hide_credentials
 from phreg.extras import require
 
@@ -69,14 +70,14 @@ def run_config(path: str, overrides: list[str], stage: str = "run") -> int:
 def show_targets(made: Any) -> None:
     from phreg.pipeline.report import targets_table
 
-    print()
+    say()
     print_table(targets_table(made), "no targets")
 
 
 def show_students(students: Any) -> None:
     from phreg.pipeline.report import students_table
 
-    print()
+    say()
     print_table(students_table(students), "no students")
 
 
@@ -84,25 +85,25 @@ def show_report(report: Any, path: str, overrides: list[str]) -> None:
     from phreg.config.run import load_config
     from phreg.pipeline.report import best_student, figure_urls, loading_lines, reuse_lines, table
 
-    print(f"\n{report.name}: what was done")
+    say(f"\n{report.name}: what was done")
     for line in reuse_lines(report):
-        print(f"  {line}")
-    print()
+        say(f"  {line}")
+    say()
     print_table(table(report), "no students")
-    print("\nfigures:")
+    say("\nfigures:")
     for outcome in report.students:
         for url in figure_urls(outcome):
-            print(f"  {hide_credentials(url)}")
-    print("\ngate:")
+            say(f"  {url}")
+    say("\ngate:")
     for outcome in report.students:
         verdict = "promoted" if outcome.registered.promoted else "not promoted"
-        print(f"  {outcome.report.name}: {verdict}: {outcome.registered.reason}")
-    print()
+        say(f"  {outcome.report.name}: {verdict}: {outcome.registered.reason}")
+    say()
     for outcome in report.students:
         if outcome.page is not None:
-            print(f"report: {hide_credentials(outcome.page.url)}")
+            say(f"report: {outcome.page.url}")
     best = best_student(report, load_config(path, overrides))
     if best is not None:
-        print(f"\nload {best.report.name}, the best student, with stock timm:\n")
+        say(f"\nload {best.report.name}, the best student, with stock timm:\n")
         url = best.registered.url
-        print(loading_lines(best).replace(url, hide_credentials(url)))
+        say(loading_lines(best).replace(url, hide_credentials(url)))

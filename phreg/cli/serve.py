@@ -7,6 +7,7 @@ from typing import Any
 
 from phreg.cli.options import add_command, non_negative
 from phreg.cli.registry import open_existing
+from phreg.cli.tables import say
 from phreg.errors import ConfigError
 from phreg.extras import require
 from phreg.loopback import is_loopback
@@ -44,7 +45,7 @@ def serve(options: argparse.Namespace) -> int:
     host = f"[{options.host}]" if ":" in options.host else options.host
     here = f"http://{host}:{listener.getsockname()[1]}/"
     hosts = [options.host, "localhost", "127.0.0.1", "[::1]"] if is_loopback(here) else ["*"]
-    print(f"{here} shows the registry; Ctrl-C ends it", flush=True)
+    say(f"{here} shows the registry; Ctrl-C ends it")
     settings = uvicorn.Config(site(registry, hosts), log_level="warning", access_log=False, lifespan="off")
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(settings).run(sockets=[listener])

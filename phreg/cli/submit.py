@@ -3,14 +3,13 @@
 import argparse
 import json
 import re
-import sys
 from pathlib import PurePosixPath
 from typing import Any
 
 from phreg.cli.interrupts import INTERRUPTED
 from phreg.cli.options import add_command, add_config
 from phreg.cli.progress import showing
-from phreg.cli.tables import terminal_width
+from phreg.cli.tables import say, terminal_width, warn
 from phreg.errors import hide_credentials
 from phreg.extras import require
 from phreg.fingerprint import digest_json
@@ -42,16 +41,16 @@ def submit(options: argparse.Namespace) -> int:
 
         jobs = Jobs(options.address)
         job, found = jobs.submit(stem, command, files, {"COLUMNS": str(width)} if width else {})
-    _note(f"the job {job} {'is at work already' if found else 'was submitted'}")
+    warn(f"the job {job} {'is at work already' if found else 'was submitted'}")
     if options.detach:
-        print(job)
+        say(job)
         return 0
     try:
         code = jobs.follow(job, lambda text: print(text, end="", flush=True))
     except KeyboardInterrupt:
-        _note(f"the job {job} goes on: the same command follows it again, `ray job stop {job}` stops it")
+        warn(f"the job {job} goes on: the same command follows it again, `ray job stop {job}` stops it")
         return INTERRUPTED
-    _note(f"the job {job} ended with exit code {code}")
+    warn(f"the job {job} ended with exit code {code}")
     return code
 
 
@@ -78,7 +77,3 @@ def job_of(path: str, overrides: list[str]) -> tuple[str, list[str], dict[str, b
     )
     file = f"{config.name}.yaml"
     return config.name, ["phreg", "run", file], {file: dump_config(config)}
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

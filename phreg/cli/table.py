@@ -5,7 +5,7 @@ from typing import Any
 
 from phreg.cli.options import add_command, add_config, print_table
 from phreg.cli.progress import showing
-from phreg.errors import hide_credentials
+from phreg.cli.tables import say
 from phreg.extras import require
 
 EXAMPLE_CONFIG = """\
@@ -50,9 +50,8 @@ def run_table(path: str, overrides: list[str], output: str) -> int:
         prepare_terminal()
     with shown_in_terminal():
         found = table_flow(config=path, overrides=overrides)
-    print(f"\n{found.title or found.name}\n")
+    say(f"\n{found.title or found.name}\n")
     print_table(records(found, arrows=True), "no methods")
-    print("\n".join(["", *notes(found), ""]))
-    folder = hide_credentials(output).rstrip("/")
-    print(f"as markdown and CSV: {folder}/tables/{found.name}.md, .csv")
+    say("\n".join(["", *notes(found), ""]))
+    say(f"as markdown and CSV: {output.rstrip('/')}/tables/{found.name}.md, .csv")
     return 1 if found.failures else 0

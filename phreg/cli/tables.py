@@ -6,6 +6,9 @@ No value is ever cut: one that is longer than a line is left to the terminal to 
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
+
+from phreg.errors import hide_credentials
 
 RULE, GAP = " │ ", "  "  # between columns; between name and value
 Row = dict[str, str]
@@ -31,6 +34,16 @@ def terminal_width() -> int | None:
     if not sys.stdout.isatty():
         return None
     return os.get_terminal_size(sys.stdout.fileno()).columns or None
+
+
+def say(text: object = "", end: str = "\n", file: TextIO | None = None) -> None:
+    """Print for a reader, at once and without credentials of URLs, as commands do with all but JSON."""
+    print(hide_credentials(str(text)), end=end, file=file, flush=True)
+
+
+def warn(text: object) -> None:
+    """Say on stderr, beside the output."""
+    say(text, file=sys.stderr)
 
 
 def plain(text: str) -> str:

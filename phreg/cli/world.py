@@ -6,7 +6,8 @@ from typing import Any
 
 from phreg.cli.options import add_command
 from phreg.cli.progress import showing
-from phreg.errors import ConfigError, hide_credentials
+from phreg.cli.tables import say
+from phreg.errors import ConfigError
 from phreg.fingerprint import canonical_json
 from phreg.progress import tell
 from phreg.storage import Folder
@@ -49,10 +50,7 @@ def world(options: argparse.Namespace) -> int:
         labelled = range(options.train, options.train + options.labelled)
         tell("drawing the labelled set")
         write_label_folder(folder / "labelled", seed, labelled, size)
-    print(
-        f"{options.train} scenes in {len(starts)} shards and {options.labelled} with labels in "
-        + hide_credentials(folder.url)
-    )
+    say(f"{options.train} scenes in {len(starts)} shards and {options.labelled} with labels in {folder.url}")
     return 0
 
 

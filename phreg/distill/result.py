@@ -8,7 +8,7 @@ from typing import Any
 
 from phreg.distill.job import StudentJob
 from phreg.distill.skipped import NONE_SKIPPED, SkippedSteps
-from phreg.errors import ObjectNotFoundError, StorageError, hide_credentials
+from phreg.errors import ObjectNotFoundError, StorageError
 from phreg.fingerprint import digest_bytes
 from phreg.storage import Folder
 from phreg.storage.checksummed import from_checksummed_json, to_checksummed_json
@@ -110,12 +110,10 @@ def finished_report(job: StudentJob, output: Folder) -> StudentReport | None:
     except ObjectNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        place = hide_credentials(folder.url_of(RESULT))
-        logger.warning("%s is damaged (%s); the student is finished anew", place, error)
+        logger.warning("%s is damaged (%s); the student is finished anew", folder.shown(RESULT), error)
         return None
     for path in damaged:
-        place = hide_credentials(folder.url_of(path))
-        logger.warning("%s is damaged or gone; the student is finished anew", place)
+        logger.warning("%s is damaged or gone; the student is finished anew", folder.shown(path))
     if damaged or report.digest != job.digest:
         return None
     return replace(report, name=job.student.name, reused=True)

@@ -16,7 +16,7 @@ from ray.dashboard.modules.job.pydantic_models import JobDetails
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from phreg.errors import ClusterError, ConfigError, hide_credentials
+from phreg.errors import ClusterError, ConfigError
 from phreg.execution.authentication import refused
 
 ANSWER_S = 30.0  # for any request
@@ -175,7 +175,7 @@ def _exit_code(job: JobDetails) -> int:
     if job.driver_exit_code == NOT_FOUND:
         raise ConfigError(
             f"The cluster's head does not know the command {job.entrypoint.split()[0]}",
-            found=f"exit code {NOT_FOUND} of {hide_credentials(job.entrypoint)}",
+            found=f"exit code {NOT_FOUND} of {job.entrypoint}",
             remedy="install the same version of phreg on all nodes of the cluster (infra/Dockerfile)",
         )
     if job.driver_exit_code is None and job.status == JobStatus.FAILED:

@@ -4,7 +4,7 @@ import json
 import logging
 from typing import Any
 
-from phreg.errors import AccessDeniedError, ObjectNotFoundError, RegistryError, hide_credentials
+from phreg.errors import AccessDeniedError, ObjectNotFoundError, RegistryError
 from phreg.fingerprint import digest_bytes, digest_json
 from phreg.storage import Folder
 
@@ -41,8 +41,7 @@ def _record(folder: Folder) -> bytes | None:
     except ObjectNotFoundError:
         return None
     except AccessDeniedError:  # for what is not there, where only reading is allowed, and not listing
-        shown = hide_credentials(folder.url_of(RECORD_FILE))
-        logger.info("%s cannot be read: taken as not registered", shown)
+        logger.info("%s cannot be read: taken as not registered", folder.shown(RECORD_FILE))
         return None
     # Two names of three: with any one of them damaged, it is still known as ours.
     return record if sum(name in record for name in _OURS) >= 2 else None

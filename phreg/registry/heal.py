@@ -1,6 +1,6 @@
 """Damaged objects of a registry, put back: each function says what it did, or nothing if it could not."""
 
-from phreg.errors import ObjectNotFoundError, RegistryError, hide_credentials
+from phreg.errors import ObjectNotFoundError, RegistryError
 from phreg.fingerprint import digest_bytes
 from phreg.registry import promotion as promotions
 from phreg.registry.claim import CLAIM_FILE
@@ -26,7 +26,7 @@ def restore(entry: Entry, path: str, students: Folder) -> str:
         except ObjectNotFoundError:
             continue
         if _put(entry, path, data):
-            return f"put back from {hide_credentials(source.url_of(candidate))}"
+            return f"put back from {source.shown(candidate)}"
     return ""
 
 

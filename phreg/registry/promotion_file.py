@@ -6,7 +6,7 @@ import re
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from phreg.errors import ObjectNotFoundError, RegistryError, hide_credentials
+from phreg.errors import ObjectNotFoundError, RegistryError
 from phreg.storage import Folder
 from phreg.storage.checksummed import from_checksummed_json, to_checksummed_json
 
@@ -77,5 +77,5 @@ def read_old_promotion(model: Folder, path: str) -> Promotion | None:
     """One that is only history: for a damaged one nothing, and a warning in the log."""
     with contextlib.suppress(RegistryError):
         return read_promotion(model, path)
-    logger.warning("%s is damaged, and left out of the history", hide_credentials(model.url_of(path)))
+    logger.warning("%s is damaged, and left out of the history", model.shown(path))
     return None

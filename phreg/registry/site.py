@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from phreg.errors import PhregError, hide_credentials
+from phreg.errors import PhregError
 from phreg.registry.decision import Decision
 from phreg.registry.entry import Entry
 from phreg.registry.promotion import Promotion
@@ -52,7 +52,7 @@ class Version(NamedTuple):
 
     @property
     def url(self) -> str:
-        return hide_credentials(self.entry.url)
+        return self.entry.folder.shown()
 
 
 class Unreadable(NamedTuple):
@@ -153,7 +153,7 @@ def _rows(versions: Sequence[Version]) -> list[Row]:
 
 def _page(kind: str, registry: Registry, status: int = 200, **content: Any) -> Response:
     css, digest = style()
-    where = hide_credentials(registry.folder.url)
+    where = registry.folder.shown()
     html = _ENVIRONMENT.get_template("site.html").render(
         kind=kind,
         where=where,

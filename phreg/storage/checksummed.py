@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from phreg.errors import ObjectNotFoundError, hide_credentials
+from phreg.errors import ObjectNotFoundError
 from phreg.fingerprint import canonical_json, digest_json, digest_weights
 from phreg.storage import Folder
 
@@ -83,5 +83,4 @@ def read_checksummed_tensors(folder: Folder, path: str) -> dict[str, Tensor] | N
 
 
 def _log(folder: Folder, path: str, error: ValueError) -> None:
-    place = hide_credentials(folder.url_of(path))
-    logger.warning("%s is damaged: %s; it is made anew", place, error)
+    logger.warning("%s is damaged: %s; it is made anew", folder.shown(path), error)

@@ -49,6 +49,10 @@ class Folder:
     def url_of(self, path: str) -> str:
         return f"{self.url.rstrip('/')}/{_safe(path)}"
 
+    def shown(self, path: str = "") -> str:
+        """The URL of an object in it, or its own, on one line and without the credentials it may carry."""
+        return shown(self.url_of(path) if path else self.url)
+
     @property
     def is_local(self) -> bool:
         return is_local(self._fs)
@@ -89,7 +93,7 @@ class Folder:
                 return self.read(path) == data
             time.sleep(0.02 * 2**attempt)
         raise StorageError(
-            f"Cannot write {shown(self.url_of(path))}",
+            f"Cannot write {self.shown(path)}",
             expected="the object written, or another writer's in its place",
             found=f"the store refused {ATTEMPTS} times, yet no other writer's object is there",
             remedy="run the same command again; what is committed is kept",
