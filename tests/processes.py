@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.prefect_home import prefect_home
+
 PHREG = [sys.executable, "-c", "import sys; from phreg.cli import main; sys.exit(main())"]
 MARK = "PHREG_TEST_MARK"
 
@@ -118,7 +120,8 @@ class Starter:
 def starter(folder: Path, **environment: str) -> Iterator[Starter]:
     """With a Prefect home of its own in the folder, unless the environment has one."""
     folder.mkdir(parents=True, exist_ok=True)
-    this = Starter(folder, {"PREFECT_HOME": str(folder / "prefect"), "OMP_NUM_THREADS": "1"} | environment)
+    home = environment.get("PREFECT_HOME") or prefect_home(folder)
+    this = Starter(folder, {"OMP_NUM_THREADS": "1"} | environment | {"PREFECT_HOME": home})
     try:
         yield this
     finally:

@@ -15,6 +15,7 @@ import torch
 from ray.exceptions import RayError
 from ray.train import TrainingFailedError, get_context
 from ray.train.torch import get_device
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.constants import (
     WORKER_GROUP_START_TIMEOUT_S_ENV_VAR,
@@ -192,7 +193,7 @@ def _trainer(
 
 
 class _Trainer(TorchTrainer):
-    """Ray Train's, but for two things.
+    """Ray Train's, but for three things.
 
     It waits for its controller in steps, with `while_waiting` between them: in the main thread, where Ctrl-C
     arrives as everywhere else, and with no thread that could still call Ray when the connection is shut.
@@ -200,6 +201,8 @@ class _Trainer(TorchTrainer):
 
     And it has no actor that asks the dashboard every second whether the controller lives: a local cluster
     has no dashboard. That actor would free a dead controller's placement group; see `free_place`.
+
+    Nor one that hands out parts of Ray datasets, of which we have none: its process took two seconds of CPU.
     """
 
     while_waiting: Callable[[], None]
@@ -229,8 +232,8 @@ class _Trainer(TorchTrainer):
             raise
 
     def _create_default_callbacks(self) -> list[RayTrainCallback]:
-        callbacks = super()._create_default_callbacks()
-        return [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
+        unused = PlacementGroupCleanerCallback, DatasetsCallback
+        return [each for each in super()._create_default_callbacks() if not isinstance(each, unused)]
 
 
 def _work(

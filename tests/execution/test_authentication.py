@@ -41,6 +41,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as short:
         home = write_token(folder / "home", SECRET)
         environment = {**DRIVER, "HOME": str(home), "RAY_TMPDIR": short, "RAY_USAGE_STATS_ENABLED": "0"}
+        environment["PREFECT_HOME"] = str(folder)
         with starter(folder / "log", **environment) as start:
             port = free_port()
             place = ["--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=1"]

@@ -23,6 +23,7 @@ from phreg.execution import jobs
 from phreg.execution.jobs import Jobs
 from phreg.execution.metrics import METRICS
 from tests.faults.clusters import loopback_cluster
+from tests.prefect_home import prefect_home
 from tests.processes import Starter, starter
 from tests.small_run import write_config
 
@@ -33,7 +34,8 @@ SECRET = "canary-secret"
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The head of a cluster on whose nodes phreg is installed."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {"PATH": path, "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")), "CANARY": SECRET}
+    home = prefect_home(tmp_path_factory.mktemp("home"))
+    environment = {"PATH": path, "PREFECT_HOME": home, "CANARY": SECRET}
     with loopback_cluster(2, environment, dashboard=True) as cluster:
         yield cluster.head_node
 
@@ -102,7 +104,8 @@ def metrics(node: Any) -> dict[str, tuple[str, ...]]:
 
 def listed(head: str, what: str, field: str) -> set[str]:
     """A field of all actors or tasks that the cluster has had."""
-    answer = httpx.get(f"{head}/api/v0/{what}", params={"detail": True, "limit": 10_000}, timeout=30).raise_for_status().json()
+    wanted = {"detail": True, "limit": 10_000}
+    answer = httpx.get(f"{head}/api/v0/{what}", params=wanted, timeout=30).raise_for_status().json()
     return {each[field] for each in answer["data"]["result"]["result"]}
 
 

@@ -84,7 +84,7 @@ def test_what_a_store_refuses_is_told_with_the_node() -> None:
 def start(tmp_path: Path) -> Iterator[Starter]:
     if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
         pytest.skip("mount namespaces need root")
-    with starter(tmp_path / "logs", **DRIVER) as started:
+    with starter(tmp_path / "logs", PREFECT_HOME=str(tmp_path), **DRIVER) as started:
         yield started
 
 

@@ -17,6 +17,7 @@ import flows.run  # noqa: F401  (as a flow's process does)
 from flows.server import ensure_server
 from phreg.errors import ConfigError
 from phreg.storage import Folder
+from tests.prefect_home import prefect_home
 
 DEAD = "http://127.0.0.1:9"
 NAMES = [
@@ -33,6 +34,7 @@ from prefect.events.clients import get_events_client
 from phreg.execution.cluster import connect
 from phreg.execution.remote import run_remote
 from phreg.storage import Folder
+from tests.prefect_home import prefect_home
 
 async def asked():
     async with get_client() as client:
@@ -70,7 +72,7 @@ def api() -> Iterator[str]:
 
 def test_all_that_runs_here_is_asked_directly(tmp_path: Path, s3_folder: Folder) -> None:
     """The temporary server, its events, a local Ray and a store on loopback; the proxy is not there."""
-    environment = os.environ | dict.fromkeys(NAMES, DEAD) | {"PREFECT_HOME": str(tmp_path / "prefect")}
+    environment = os.environ | dict.fromkeys(NAMES, DEAD) | {"PREFECT_HOME": prefect_home(tmp_path)}
     environment |= {"NO_PROXY": "example.com", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
     environment.pop("PREFECT_API_URL", None)
     done = subprocess.run(

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from tests.flows.test_progress import prefect_log
+from tests.prefect_home import prefect_home
 from tests.terminals import in_terminal
 
 SCRIPT = """
@@ -32,7 +33,7 @@ LINE = "0/1 shards, 45 of 100 images, 2.0 images/s, 0:27 left"
 
 def test_bars_stand_for_the_lines_of_progress(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "go")]
-    home = {"PREFECT_HOME": str(tmp_path / "prefect")}
+    home = {"PREFECT_HOME": prefect_home(tmp_path)}
     with in_terminal(command, 80, **home) as terminal:
         terminal.shows(lambda text: "━━━━" in text and "a line of the log" in text)
         (tmp_path / "go").touch()

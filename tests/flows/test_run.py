@@ -21,6 +21,7 @@ from tests.faults.flips import flip
 from tests.faults.ledger import trial
 from tests.faults.runs import outcome
 from tests.helpers import jpeg_bytes, make_image, write_tar
+from tests.prefect_home import prefect_home
 from tests.small_run import make_config, write_config
 
 PHREG = [sys.executable, "-c", "import sys; from phreg.cli import main; sys.exit(main())"]
@@ -32,9 +33,7 @@ NO_RAY = {"RAY_ADDRESS": "127.0.0.1:9"}  # whoever connects is refused
 def phreg_command(
     *arguments: str, home: Path, variables: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    environment = (
-        os.environ | {"PREFECT_HOME": str(home / "prefect"), "DO_NOT_TRACK": "1"} | (variables or {})
-    )
+    environment = os.environ | {"PREFECT_HOME": prefect_home(home), "DO_NOT_TRACK": "1"} | (variables or {})
     return subprocess.run(
         [*PHREG, *arguments],
         capture_output=True,

@@ -110,7 +110,7 @@ def served(shell: Starter, registry: Registry) -> Iterator[tuple[Started, str]]:
 
 
 def test_the_command_serves_on_loopback_until_it_is_interrupted(registry: Registry, tmp_path: Path) -> None:
-    with starter(tmp_path) as shell, served(shell, registry) as (serving, url):
+    with starter(tmp_path, PREFECT_HOME=str(tmp_path)) as shell, served(shell, registry) as (serving, url):
         with urllib.request.urlopen(url) as answer:
             assert b"Registered students" in answer.read()
         taken = shell.phreg("serve", registry.folder.url, "--port", url.rstrip("/").rpartition(":")[2])
@@ -126,7 +126,7 @@ def test_the_command_serves_on_loopback_until_it_is_interrupted(registry: Regist
 
 def test_it_fits_browsers(browser: Browser, registry: Registry, tmp_path: Path) -> None:
     """Its pages never scroll sideways, and the browser complains of nothing; ticking and comparing works."""
-    with starter(tmp_path) as shell, served(shell, registry) as (_, url):
+    with starter(tmp_path, PREFECT_HOME=str(tmp_path)) as shell, served(shell, registry) as (_, url):
         for size, scheme in itertools.product((PHONE, DESKTOP), ("light", "dark")):
             for path in ("", "demo/2", "compare?version=demo/1&version=demo/2&version=other/1"):
                 with browser.open(url + path, size, scheme) as tab:
