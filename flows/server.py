@@ -1,10 +1,12 @@
 """Prefect's API for a flow that a user started by hand: the server they named, or a temporary one.
 
 Prefect would start its temporary server by itself, but only when first asked, in whatever thread, in the
-terminal's process group, on a port that another run may take meanwhile, and it would outlive a killed run.
+terminal's process group, on a port that another run may take meanwhile, it would outlive a killed run, and
+this process would import all of the server, which takes three seconds of CPU.
 """
 
 import atexit
+import functools
 import os
 import random
 import re
@@ -19,7 +21,7 @@ from typing import IO
 import httpx
 import prefect
 from prefect.client.orchestration import get_client
-from prefect.server.api.server import SubprocessASGIServer
+from prefect.context import refresh_global_settings_context
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_HOME,
@@ -37,6 +39,7 @@ from phreg.progress import tell
 POLL_S = 0.1
 ANSWER_S = 5.0  # for a health check; a machine under load may take as long
 SETTLED_S = 60.0  # a server that ran so long has started well
+STOP_S = 5.0
 _RACE = re.compile(r"already exists|is locked|UNIQUE|duplicate column|no such (table|column)", re.IGNORECASE)
 _EXCEPTION = re.compile(r"(\w+\.)*\w*(Error|Exception|Exit)\b")
 _TEMPORARY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
@@ -47,7 +50,7 @@ def begin_server() -> None:
 
     Raises `ConfigError` if it can keep no database."""
     if not PREFECT_API_URL.value() and PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
-        TemporaryServer().begin()
+        _temporary().begin()
 
 
 def ensure_server() -> None:
@@ -56,7 +59,11 @@ def ensure_server() -> None:
     if named_server():
         return
     if PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
-        TemporaryServer().start()
+        server = _temporary()
+        server.start()
+        # All of Prefect reads this, in every thread. Its pages are not served: they are not to be pointed to.
+        os.environ |= {"PREFECT_API_URL": server.url, "PREFECT_UI_URL": ""}
+        refresh_global_settings_context()
     else:
         raise ConfigError(
             "No Prefect API is named, and a temporary one is not allowed",
@@ -94,26 +101,32 @@ def _check_named(url: str) -> None:
         )
 
 
-class TemporaryServer(SubprocessASGIServer):
-    """The one that all of Prefect finds, as it is asked for once before it is needed.
+class TemporaryServer:
+    """A process of uvicorn.
 
     This process holds the socket on which it listens, and passes it on: no other run can get the port, and if
     the server is killed, requests wait for the next.
     """
 
-    _listener: socket.socket | None = None
-    _log: IO[bytes] | None = None  # until it answers
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._listener: socket.socket | None = None  # while it is to be there
+        self._log: IO[bytes] | None = None  # until it answers
+        self._environment: dict[str, str] = {}
+        self.url = ""
 
     def begin(self) -> None:
         """Start it; `start` waits until it answers."""
-        if self.running:
+        if self._listener is not None:
             return
         check_can_be_written(PREFECT_HOME.value())
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port, self.running = self._listener.getsockname()[1], True
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/api"
         atexit.register(self.stop)
+        settings = get_current_settings().to_environment_variables(exclude_unset=True)
+        self._environment = os.environ | _TEMPORARY | settings
         self._log = tempfile.TemporaryFile(dir=PREFECT_HOME.value())  # noqa: SIM115 (`start` closes it)
-        self.server_process = self._launch(self._listener, self._log)
+        self._process = self._launch(self._listener, self._log)
 
     def start(self, timeout: int | None = None) -> None:
         self.begin()
@@ -133,7 +146,7 @@ class TemporaryServer(SubprocessASGIServer):
 
     def _wait(self, listener: socket.socket, limit: float, log: IO[bytes]) -> None:
         deadline, failures = time.monotonic() + limit, list[str]()
-        server = self.server_process
+        server = self._process
         assert server is not None, "begun"
         while not self._answers():
             if time.monotonic() > deadline:
@@ -144,46 +157,54 @@ class TemporaryServer(SubprocessASGIServer):
                 if server.returncode > 0 and said in failures and not _RACE.search(said):
                     raise _broken(said)
                 failures.append(said)
-                self.server_process = server = self._launch(listener, log)
+                self._process = server = self._launch(listener, log)
             time.sleep(POLL_S)
 
     def stop(self) -> None:
         self._listener = None
-        super().stop()
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
 
     def _keep(self, listener: socket.socket) -> None:
         """Start it again whenever it is gone: a run needs it to report its end."""
         ends = 0
         while True:
             began = time.monotonic()
-            if self.server_process is not None:
-                self.server_process.wait()
+            if self._process is not None:
+                self._process.wait()
             if self._listener is None:
                 return
             ends = 0 if time.monotonic() - began > SETTLED_S else ends + 1
             time.sleep(max(POLL_S, backoff(ends - 1, random.random())))  # noqa: S311 (no secret)
-            self.server_process = self._launch(listener, subprocess.DEVNULL)
+            self._process = self._launch(listener, subprocess.DEVNULL)
 
     def _launch(self, listener: socket.socket, log: IO[bytes] | int) -> subprocess.Popen[bytes]:
         arguments = ["uvicorn", "--app-dir", str(Path(prefect.__file__).parent), "--factory"]
         arguments += ["prefect.server.api.server:create_app", "--fd", str(listener.fileno())]
         arguments += ["--log-level", "error", "--lifespan", "on"]
-        settings = get_current_settings().to_environment_variables(exclude_unset=True)
         return parent_death.start(
             arguments,
-            os.environ | _TEMPORARY | settings,
+            self._environment,
             pass_fds=(listener.fileno(),),
             stdout=log,
             stderr=log,
         )
 
     def _answers(self) -> bool:
-        if self.server_process is None:
-            return False
         try:
-            return httpx.get(f"{self.api_url}/health", timeout=ANSWER_S, trust_env=False).is_success
+            return httpx.get(f"{self.url}/health", timeout=ANSWER_S, trust_env=False).is_success
         except httpx.HTTPError:
             return False
+
+
+@functools.cache
+def _temporary() -> TemporaryServer:
+    """The one of this process."""
+    return TemporaryServer()
 
 
 def _last_error(log: IO[bytes]) -> str:

@@ -5,7 +5,9 @@ it costs and how tables call it. A denoiser that has to look at some images firs
 what it found there; calibrated or not, it is the same kind of description.
 """
 
+import copy
 import difflib
+import functools
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -364,8 +366,15 @@ def _options(nested: int) -> dict[str, Any]:
             then = {"type": "object", "properties": _options(nested - 1), "additionalProperties": False}
             schema: dict[str, Any] = {"anyOf": [{"enum": list(KNOWN)}, then]}
         else:
-            schema = TypeAdapter(kind).json_schema()["properties"][option]
+            schema = copy.deepcopy(_properties(kind)[option])
             schema.pop("default", None)  # of one of its methods; filled in, it would be misplaced in others
         said = kind.model_fields[option].description
         options[option] = schema | {"description": f"{said}; an option of {', '.join(owners)}"}
     return options
+
+
+@functools.cache
+def _properties(kind: Any) -> dict[str, Any]:
+    """JSON schemas of its options. Each flow's form asks for them, which took a second at every start."""
+    properties: dict[str, Any] = TypeAdapter(kind).json_schema()["properties"]
+    return properties

@@ -34,7 +34,6 @@ from prefect.events.clients import get_events_client
 from phreg.execution.cluster import connect
 from phreg.execution.remote import run_remote
 from phreg.storage import Folder
-from tests.prefect_home import prefect_home
 
 async def asked():
     async with get_client() as client:

@@ -48,7 +48,7 @@ def test_a_server_that_ends_with_an_error_is_started_once_more(
     monkeypatch.setattr(
         TemporaryServer, "_launch", lambda *given: starts.append(time.monotonic()) or launch(*given)
     )
-    server = TemporaryServer(None)
+    server = TemporaryServer()
     with temporary_settings({PREFECT_HOME: tmp_path, PREFECT_API_URL: None}):
         server.begin()  # waits for nothing
         assert len(starts) == 1
