@@ -1,4 +1,5 @@
-"""How target features are stored: `EncodedFeatures`, and the four encodings.
+"""How target features are stored: `EncodedFeatures`, and the four encodings; with them, if it was asked for,
+the variance of each token, always as float32.
 
 Shapes: N rows, P patches, C channels. Decoding runs on the device that consumes, so that half or a
 quarter of the bytes travel there.
@@ -42,6 +43,14 @@ LAYOUTS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
 }
 """The arrays of each encoding: name -> (dtype, dimensions)."""
 
+VARIANCE = {"variance": ("float32", ("row", "patch"))}
+
+
+def layout_of(encoding: str, variance: bool) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """The arrays of features in an encoding that there is, with their variance or without."""
+    return LAYOUTS[encoding] | (VARIANCE if variance else {})
+
+
 LARGEST = {
     encoding: float(np.float32(value))
     for encoding, value in {"float32": 3.4e38, "float16": 65504, "bfloat16": 3.38e38, "int8": 5e37}.items()
@@ -51,7 +60,7 @@ LARGEST = {
 
 @dataclass(frozen=True, eq=False)
 class EncodedFeatures:
-    """Features [N, P, C] in one of the encodings. `arrays` is what `LAYOUTS` says; treat it as frozen."""
+    """Features [N, P, C] in one of the encodings. `arrays` is what `layout_of` says; treat it as frozen."""
 
     encoding: str
     arrays: dict[str, Array] = field(repr=False)
@@ -61,7 +70,12 @@ class EncodedFeatures:
             raise CacheError(f"These arrays are no features encoded as {self.encoding}", found=problem)
 
     @classmethod
-    def encode(cls, features: Float[Tensor, "N P C"] | Array, encoding: str) -> "EncodedFeatures":
+    def encode(
+        cls,
+        features: Float[Tensor, "N P C"] | Array,
+        encoding: str,
+        variance: Float[Tensor, "N P"] | None = None,
+    ) -> "EncodedFeatures":
         """Encode float32 features, where they are; equal input gives equal bytes, in whatever batch.
 
         Raises `NonFiniteError` for NaN or Inf, and `CacheError` for values that the encoding cannot hold.
@@ -75,7 +89,7 @@ class EncodedFeatures:
                 found=f"shape {list(values.shape)} and {encoding!r}",
             )
         _check_range(row_magnitudes(values).tolist(), encoding)
-        return cls.of_tensors(encoding, encode_tensors(values, encoding))
+        return cls.of_tensors(encoding, encode_tensors(values, encoding, variance))
 
     @classmethod
     def of_tensors(cls, encoding: str, tensors: dict[str, Tensor]) -> "EncodedFeatures":
@@ -84,8 +98,16 @@ class EncodedFeatures:
 
     def decode(self, device: torch.device | str | None = None) -> Float[Tensor, "N P C"]:
         """float32 features on `device`, where the arithmetic is done. A tensor of its own."""
-        tensors = {name: _to_torch(array).to(device) for name, array in self.arrays.items()}
+        tensors = {name: _to_torch(self.arrays[name]).to(device) for name in LAYOUTS[self.encoding]}
         return _DECODE[self.encoding](tensors)
+
+    def variance(self, device: torch.device | str | None = None) -> Float[Tensor, "N P"] | None:
+        """Of each token, on `device`, if it is there (`phreg/method/certainty.py` says what of)."""
+        return _to_torch(self.arrays["variance"]).to(device) if self.has_variance else None
+
+    @property
+    def has_variance(self) -> bool:
+        return "variance" in self.arrays
 
     def __len__(self) -> int:
         return int(self.arrays["features"].shape[0])
@@ -95,16 +117,20 @@ class EncodedFeatures:
         if isinstance(rows, int | np.integer):
             rows = [int(rows)]
         index = rows if isinstance(rows, slice) else np.asarray(rows, np.intp)
-        dims = {name: layout[1] for name, layout in LAYOUTS[self.encoding].items()}
+        layout = layout_of(self.encoding, self.has_variance)
+        dims = {name: layout[name][1] for name in layout}
         return EncodedFeatures(
             self.encoding,
             {name: array[index] if dims[name][0] == "row" else array for name, array in self.arrays.items()},
         )
 
     def non_finite_rows(self) -> list[int]:
-        """Rows of which some value decodes to NaN or Inf."""
+        """Rows of which some value decodes to NaN or Inf, or some variance is."""
         suspect = np.flatnonzero(_SUSPECT[self.encoding](self.arrays)).tolist()
-        return [row for row in suspect if not torch.isfinite(self[row].decode()).all()]
+        bad = [row for row in suspect if not torch.isfinite(self[row].decode()).all()]
+        if self.has_variance:
+            bad += np.flatnonzero(~np.isfinite(self.arrays["variance"]).all(1)).tolist()
+        return sorted(set(bad))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -117,25 +143,27 @@ class EncodedFeatures:
         return sum(array.nbytes for array in self.arrays.values())
 
 
-def encoded_bytes(encoding: str, rows: int, patches: int, channels: int) -> int:
-    """Bytes that features [rows, patches, channels] take once encoded."""
+def encoded_bytes(encoding: str, rows: int, patches: int, channels: int, variance: bool = False) -> int:
+    """Bytes that features [rows, patches, channels] take once encoded, with their variance or without."""
     sizes = {"row": rows, "patch": patches, "channel": channels}
     return sum(
         np.dtype(dtype).itemsize * int(np.prod([sizes[dim] for dim in dims]))
-        for dtype, dims in LAYOUTS[encoding].values()
+        for dtype, dims in layout_of(encoding, variance).values()
     )
 
 
-def encode_tensors(values: Float[Tensor, "N P C"], encoding: str) -> dict[str, Tensor]:
-    """The arrays of `LAYOUTS` as tensors where the values are, bfloat16 and all.
+def encode_tensors(
+    values: Float[Tensor, "N P C"], encoding: str, variance: Float[Tensor, "N P"] | None = None
+) -> dict[str, Tensor]:
+    """The arrays of `layout_of` as tensors where the values are, bfloat16 and all.
 
     Rows that the encoding cannot hold (see `row_magnitudes`) come out as anything.
     """
-    encode = _ENCODE[encoding]
+    encode, sure = _ENCODE[encoding], {} if variance is None else {"variance": variance}
     if values.device.type != "cpu" or len(values) < 2:
-        return encode(values)
+        return encode(values) | sure
     rows = [encode(row) for row in values.split(1)]  # one image at a time stays in the caches
-    return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+    return {name: torch.cat([row[name] for row in rows]) for name in rows[0]} | sure
 
 
 def row_magnitudes(values: Float[Tensor, "N P C"]) -> Float[Tensor, " N"]:
@@ -222,8 +250,8 @@ _DECODE: dict[str, Callable[[dict[str, Tensor]], Tensor]] = {
 
 def _layout_problem(encoding: str, arrays: dict[str, Array]) -> str:
     """What is wrong with these arrays; nothing if they fit."""
-    layout = LAYOUTS.get(encoding, {})
-    if not layout or layout.keys() != arrays.keys():
+    layout = layout_of(encoding, "variance" in arrays) if encoding in LAYOUTS else {}
+    if layout.keys() != arrays.keys():
         return f"arrays {sorted(arrays)} instead of {sorted(layout)}"
     sizes: dict[str, int] = {}
     for name, (dtype, dims) in layout.items():

@@ -5,14 +5,14 @@ import math
 import numpy as np
 import zarr
 
-from phreg.cache.encodings import LAYOUTS, encoded_bytes
+from phreg.cache.encodings import LAYOUTS, encoded_bytes, layout_of
 from phreg.cache.spec import TargetSpec
 from phreg.cache.zarr_group import FIXED_ARRAYS, rows_per_object
 
 
 def estimated_bytes(spec: TargetSpec, rows: int) -> int:
-    """Bytes of the features of `rows` crops; keys, boxes, views and metadata add some kilobytes per shard."""
-    return encoded_bytes(spec.encoding, rows, spec.patches, spec.dim)
+    """Bytes of the features (and variance) of `rows` crops; keys, boxes, views and metadata are kilobytes."""
+    return encoded_bytes(spec.encoding, rows, spec.patches, spec.dim, spec.variance)
 
 
 def bytes_while_reading(spec: TargetSpec, rows: int) -> int:
@@ -24,8 +24,7 @@ def bytes_while_reading(spec: TargetSpec, rows: int) -> int:
 
 def estimated_objects(spec: TargetSpec, rows: int) -> int:
     """Objects of one shard with `rows` crops: arrays, their metadata, and the commit record."""
-    layout = LAYOUTS[spec.encoding]
-    arrays = len(FIXED_ARRAYS) + len(layout)
+    arrays = len(FIXED_ARRAYS) + len(layout_of(spec.encoding, spec.variance))
     chunks = math.ceil(rows / rows_per_object(_row_bytes(spec))) + arrays - 1 if rows else 0
     metadata = arrays + 1
     return chunks + metadata + 1

@@ -52,6 +52,7 @@ class TargetSpec(_Frozen):
     denoiser: AnyDenoiser | None = Field(None, description="calibrated; none: `views`, the paper's")
     seed: int
     encoding: Encoding
+    variance: bool = Field(False, description="stored beside the features")
 
     @property
     def digest(self) -> str:
@@ -73,6 +74,8 @@ class TargetSpec(_Frozen):
             del fields["pos_embed_resize"]
         if self.denoiser is None:
             del fields["denoiser"]
+        if not self.variance:
+            del fields["variance"]
         return canonical_json(fields)
 
     @model_validator(mode="after")
@@ -85,6 +88,8 @@ class TargetSpec(_Frozen):
             raise ValueError("the views are not those of the denoiser")
         if denoiser.calibration_images:
             raise ValueError("the denoiser is not calibrated")
+        if self.variance and not denoiser.has_variance:
+            raise ValueError("the denoiser has no variance")
         return self
 
     @classmethod

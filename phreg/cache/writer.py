@@ -111,16 +111,17 @@ class ShardWriter:
 
 
 def check_fits(rows: TargetRows, spec: TargetSpec) -> None:
-    """Raise `CacheError` unless the rows have the spec's shapes and encoding."""
-    _, patches, dim = rows.features.shape
-    expected = _shape_words(spec.views, spec.patches, spec.dim, spec.encoding)
-    found = _shape_words(rows.views.shape[1], patches, dim, rows.features.encoding)
+    """Raise `CacheError` unless the rows have the spec's shapes and encoding, and variance where it does."""
+    features = rows.features
+    expected = _shape_words(spec.views, spec.patches, spec.dim, spec.encoding, spec.variance)
+    found = _shape_words(rows.views.shape[1], *features.shape[1:], features.encoding, features.has_variance)
     if found != expected:
         raise CacheError("The rows do not fit the target spec", expected=expected, found=found)
 
 
-def _shape_words(views: int, patches: int, dim: int, encoding: str) -> str:
-    return f"{views} views of {patches} patches with {dim} channels as {encoding}"
+def _shape_words(views: int, patches: int, dim: int, encoding: str, variance: bool) -> str:
+    words = f"{views} views of {patches} patches with {dim} channels as {encoding}"
+    return f"{words} with their variance" if variance else words
 
 
 def _check_finite(name: str, rows: TargetRows) -> None:

@@ -4,6 +4,7 @@
 | --- | --- | --- | --- |
 | `features` | [N, P, C] | by encoding | Zarr sharding: an inner chunk per image, up to 32 images per object |
 | `scales`, `channel_mean`, `channel_std` | [N, P], [N, C], [N, C] | float32 | int8 only |
+| `variance` | [N, P] | float32 | of the mean over views, if the spec says so: `method/certainty.py` |
 | `keys` | [N, bytes] | uint8 | UTF-8, zero-padded: Zarr v3 has no settled string type |
 | `crops`, `boxes`, `views` | [N], [N, 3], [N, n, 3] | int32 | |
 
@@ -28,7 +29,7 @@ from zarr.codecs import Crc32cCodec
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from phreg.cache.encodings import LAYOUTS, EncodedFeatures
+from phreg.cache.encodings import LAYOUTS, VARIANCE, EncodedFeatures, layout_of
 from phreg.cache.rows import TargetRows
 
 FORMAT = "phreg-targets"
@@ -121,7 +122,9 @@ def rows_from_objects(objects: Mapping[str, bytes]) -> TargetRows:
         crops=_get(group, "crops"),
         boxes=_get(group, "boxes"),
         views=_get(group, "views"),
-        features=EncodedFeatures(encoding, {name: _get(group, name) for name in LAYOUTS[encoding]}),
+        features=EncodedFeatures(
+            encoding, {name: _get(group, name) for name in layout_of(encoding, "variance" in group)}
+        ),
     )
 
 
@@ -150,7 +153,7 @@ def _create(
 
 
 def _dims(layout: GroupLayout, name: str) -> tuple[str, ...]:
-    return FIXED_ARRAYS[name] if name in FIXED_ARRAYS else LAYOUTS[layout.encoding][name][1]
+    return FIXED_ARRAYS[name] if name in FIXED_ARRAYS else (LAYOUTS[layout.encoding] | VARIANCE)[name][1]
 
 
 def _crc(data: Array) -> bytes:

@@ -66,6 +66,11 @@ class DenoiserConfig(ConfigModel):
     def in_words(self) -> str:
         """What is done to the teacher's features: "the teacher's features ..."."""
 
+    @property
+    def has_variance(self) -> bool:
+        """Whether it can say how sure each feature is."""
+        return False
+
     def parts(self) -> Iterator["DenoiserConfig"]:
         """This one, then those that it hands on to."""
         yield self
@@ -115,6 +120,10 @@ class ViewsConfig(_OfViews):
     @property
     def is_one_pass(self) -> bool:
         return self.views == 1
+
+    @property
+    def has_variance(self) -> bool:
+        return self.views > 1
 
 
 class RefinedViewsConfig(_OfViews):
@@ -205,6 +214,10 @@ class ChangeConfig(DenoiserConfig):
     @property
     def forward_passes(self) -> int:
         return self.then.forward_passes
+
+    @property
+    def has_variance(self) -> bool:
+        return self.then.has_variance
 
     @property
     def title(self) -> str:

@@ -169,6 +169,11 @@ class RunConfig(ConfigModel):
                     f"student {student.name!r} names targets {student.targets!r}, "
                     f"but the config has {sorted(self.targets)}"
                 )
+            if student.weigh_by_certainty and not self.targets[student.targets].variance:
+                raise ValueError(
+                    f"student {student.name!r} has weigh_by_certainty, and its targets {student.targets!r} "
+                    "do not say how sure they are; give these `variance: true` (they are made anew)"
+                )
         check_rules(self.gate, [s.name for s in self.labels.sets], [p.name for p in self.labels.probes])
         for option, gpus in self._gpus.items():
             if gpus is not None and self.device == ("cpu" if gpus else "cuda"):

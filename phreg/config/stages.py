@@ -117,6 +117,20 @@ class TargetConfig(DenoisedSection):
         0.5, gt=0, le=1, description="smallest crop side as a fraction of the image's short side (largest: 1)"
     )
     encoding: Encoding = Field("float16", description="how target features are stored")
+    variance: bool = Field(
+        False,
+        description="store how sure each token is: the variance of its mean over views, 4 bytes (method "
+        "`views`, also as `then`)",
+    )
+
+    @model_validator(mode="after")
+    def _over_views(self) -> Self:
+        if self.variance and not self.denoiser.has_variance:
+            raise ValueError(
+                "variance is that of a mean over 2 views or more (method: views, or `then` it), and this is "
+                f"{self.denoiser.title}"
+            )
+        return self
 
 
 class StudentConfig(ConfigModel):
@@ -147,6 +161,10 @@ class StudentConfig(ConfigModel):
     learning_rate: PositiveFloat = Field(1e-4, description="AdamW, at the first step")
     final_learning_rate: PositiveFloat = Field(5e-6, description="at the last step; the decay is exponential")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW")
+    weigh_by_certainty: bool = Field(
+        False,
+        description="tokens count in the loss by how sure they are; the targets must have `variance: true`",
+    )
     clip_gradient: PositiveFloat | None = Field(
         1.0, description="largest global gradient norm; null: no clipping"
     )

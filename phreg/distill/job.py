@@ -13,6 +13,7 @@ from phreg.storage.file_systems import absolute_url
 FORMAT_VERSION = 2  # raise it when the same job would give other weights
 _DIRECTORIES = ("local-dir", "open_clip-dir")
 _STARTS = {"model", "checkpoint", "checkpoint_key"}  # where a student's own network is: `start` is what it is
+_NOT_OF_A_STUDENT = {"name", "targets", *_STARTS}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class StudentJob:
         """
         return {
             "format_version": FORMAT_VERSION,
-            "student": self.student.model_dump(mode="json", exclude={"name", "targets", *_STARTS}),
+            "student": self.student.model_dump(mode="json", exclude=_NOT_OF_A_STUDENT | self._as_always),
             "teacher": self.teacher.model_dump(mode="json", exclude={"checkpoint", "checkpoint_key"})
             | {"model": self._directory[0] if self._directory is not None else self.teacher.model},
             "targets": self.target_digest,
@@ -56,6 +57,11 @@ class StudentJob:
             "workers": self.training.workers,
             "shuffle_shards": self.training.shuffle_shards,
         } | ({"start": self.start} if self.start else {})
+
+    @property
+    def _as_always(self) -> set[str]:
+        """Options younger than `FORMAT_VERSION`, where they change nothing."""
+        return set() if self.student.weigh_by_certainty else {"weigh_by_certainty"}
 
     @cached_property
     def digest(self) -> str:

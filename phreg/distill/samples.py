@@ -17,6 +17,7 @@ from phreg.cache.parallel import in_parallel
 from phreg.data import cut, decode_image, read_shard
 from phreg.distill.job import ShardRef
 from phreg.errors import ContentMismatchError, MissingTargetsError
+from phreg.method.certainty import certainty_weights
 from phreg.types import Box
 
 
@@ -57,6 +58,17 @@ class Batch:
     def targets(self, device: torch.device) -> Float[Tensor, "B P C"]:
         """Decoded where they are needed: encoded features are half or a quarter of the bytes to move."""
         return torch.cat([part.decode(device) for part in self.features])
+
+    def weights(self, device: torch.device) -> Float[Tensor, "B P"]:
+        """Of tokens in the loss, by how sure they are. Raises `MissingTargetsError` if that is not stored."""
+        variances = [part.variance(device) for part in self.features]
+        known = [variance for variance in variances if variance is not None]
+        if len(known) < len(variances):
+            raise MissingTargetsError(
+                "These targets do not say how sure they are",
+                remedy="make them with `variance: true`, or train without weigh_by_certainty",
+            )
+        return certainty_weights(torch.cat(known))
 
     def on(self, device: torch.device) -> "BatchOnDevice":
         """Moved there and decoded, once for all students that learn from it."""

@@ -23,13 +23,17 @@ class StepLosses:
     grad_norm: float
 
 
-def batch_loss(student: Student, batch: Batch, precision: str, device: torch.device) -> DistillationLoss:
-    """Mean loss of a batch; the forward pass in `precision`, the loss in float32."""
+def batch_loss(
+    student: Student, batch: Batch, precision: str, device: torch.device, weighted: bool = False
+) -> DistillationLoss:
+    """Mean loss of a batch; the forward pass in `precision`, the loss in float32. `weighted`: by how sure the
+    targets are."""
     target = batch.targets(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         features: Float[Tensor, "B C h w"] = student(student.normalize(batch.crops.to(device)))
         predicted = student.as_targets(features)
-    return distillation_loss(target, predicted.flatten(2).transpose(1, 2))
+    weights = batch.weights(device) if weighted else None
+    return distillation_loss(target, predicted.flatten(2).transpose(1, 2), weights)
 
 
 def training_step(
@@ -49,7 +53,7 @@ def training_step(
     Whether they are finite is read from the summed buffer, so all workers decide alike.
     """
     optimizer.zero_grad(set_to_none=True)
-    loss = batch_loss(student, batch, settings.precision, workers.device)
+    loss = batch_loss(student, batch, settings.precision, workers.device, settings.weigh_by_certainty)
     (loss.total * len(batch)).backward()
     # Parameters without influence have no gradient (query, key and MLP of the last block under `value`).
     learning = [p for p in student.parameters() if p.grad is not None]

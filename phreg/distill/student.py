@@ -34,6 +34,12 @@ def build_student(job: StudentJob, spec: TargetSpec, teacher: Backbone | None = 
             found=f"{student.target_shape[2]} channels on a grid of {student.target_shape[:2]}",
             remedy="distil the model that made the targets, or name another as the student's `model`",
         )
+    if job.student.weigh_by_certainty and not spec.variance:
+        raise TrainingError(
+            f"The student {job.student.name} is to weigh tokens by how sure its targets are",
+            expected="targets made with `variance: true`",
+            found=f"the spec {spec.digest[:12]}, which stores no variance",
+        )
     return student
 
 

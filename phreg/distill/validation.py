@@ -19,7 +19,8 @@ from phreg.progress import tell
 def validate(
     runs: Sequence[StudentRun], held_out: HeldOutBatches, workers: Workers
 ) -> list[dict[str, float] | TrainingError]:
-    """Mean terms over all held-out crops for each student, each worker taking its share of the crops.
+    """Mean terms over all held-out crops for each student, each worker taking its share of the crops. All
+    tokens count alike, however training weighs them, so that students compare.
 
     A `TrainingError` in its place, on all workers alike, unless they are finite: such a student is of no use.
     """

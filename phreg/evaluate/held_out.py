@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from phreg.cache import TargetRows, TargetStore
+from phreg.cache import EncodedFeatures, TargetRows, TargetStore
 from phreg.data import Shard, cut, decode_image, read_shard, shard_name
 from phreg.errors import ContentMismatchError, MissingTargetsError
 from phreg.progress import tell
@@ -20,11 +20,13 @@ CROP = 0
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """n crops of S x S pixels, with their sample keys and, where there are any, targets (float32)."""
+    """n crops of S x S pixels, with their sample keys and, where there are any, targets (float32) and the
+    variance of their tokens."""
 
     keys: tuple[str, ...]
     crops: UInt8[np.ndarray, "n S S 3"] = field(repr=False)
     targets: Float[Tensor, "n P C"] | None = field(repr=False)
+    variance: Float[Tensor, "n P"] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -78,7 +80,7 @@ def held_out(store: TargetStore, urls: Sequence[str], count: int) -> HeldOut:
     """
     keys: list[str] = []
     crops: list[np.ndarray] = []
-    encoded = []
+    encoded: list[EncodedFeatures] = []
     for place in held_out_shards(store, urls, count):
         tell(f"reading the held-out shard {place.name}")
         shard = read_shard(place.url)
@@ -86,8 +88,14 @@ def held_out(store: TargetStore, urls: Sequence[str], count: int) -> HeldOut:
         first = np.flatnonzero(rows.crops == CROP)[: place.images]
         keys += [rows.keys[row] for row in first]
         crops += _crops(shard, rows, first, store.spec.image_size)
-        encoded.append(rows.features[first].decode())
-    return HeldOut(tuple(keys), np.stack(crops), torch.cat(encoded))
+        encoded.append(rows.features[first])
+    variances = [variance for part in encoded if (variance := part.variance()) is not None]
+    return HeldOut(
+        tuple(keys),
+        np.stack(crops),
+        torch.cat([part.decode() for part in encoded]),
+        torch.cat(variances) if variances else None,
+    )
 
 
 def _crops(shard: Shard, rows: TargetRows, chosen: np.ndarray, size: int) -> list[np.ndarray]:

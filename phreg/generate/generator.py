@@ -9,7 +9,6 @@ from dataclasses import replace
 from threading import Lock
 
 import torch
-from torch import Tensor
 
 from phreg.cache import CommitRecord, TargetSpec, TargetStore
 from phreg.data import Shard, read_shard, shard_name
@@ -19,7 +18,7 @@ from phreg.generate.progress import CropCounter, GeneratorProgress, ShardProgres
 from phreg.generate.report import ShardReport, shard_report
 from phreg.generate.rows import EncodedBatch, RowStream
 from phreg.generate.spec import check_teacher
-from phreg.generate.teacher import compute_targets
+from phreg.generate.teacher import Targets, compute_targets
 from phreg.models import Backbone
 from phreg.progress import Listener, Progress, heard_by
 from phreg.storage import version_of
@@ -152,11 +151,12 @@ class TargetGenerator:
         time.sleep(wait)  # here the error is gone, and with it what it held on the GPU
         return passes + self._add_parts(crops, size, rows, counter)
 
-    def _computed(self, crops: Sequence[Crop]) -> Tensor | EncodedBatch:
+    def _computed(self, crops: Sequence[Crop]) -> Targets | EncodedBatch:
         """The device's part, for one batch at a time: nothing the host does later keeps it waiting."""
         with self._lock:
             targets = compute_targets(self._loaded(), self.spec, crops)
-            return EncodedBatch.start(targets, self.spec.encoding) if targets.is_cuda else targets
+            cuda = targets.features.is_cuda
+            return EncodedBatch.start(targets, self.spec.encoding) if cuda else targets
 
     def _add_parts(self, crops: Sequence[Crop], size: int, rows: RowStream, counter: CropCounter) -> int:
         return sum(self._add(part, rows, counter) for part in _batches(crops, size))

@@ -20,6 +20,7 @@ from phreg.cache import EncodedFeatures, TargetRows, TargetSpec
 from phreg.cache.encodings import LARGEST, encode_tensors, row_magnitudes
 from phreg.cache.writer import ShardWriter
 from phreg.generate.crops import Crop
+from phreg.generate.teacher import Targets
 from phreg.types import Quarantined
 
 BATCHES_ON_THEIR_WAY = 2
@@ -28,18 +29,22 @@ BATCHES_ON_THEIR_WAY = 2
 @dataclass(frozen=True)
 class EncodedBatch:
     """Targets of a batch, encoded where the teacher is and on their way to the host, with each row's largest
-    magnitude (NaN where there is one). `ready`: a CUDA event; None on a CPU."""
+    magnitude (NaN where there is one, also in its variance). `ready`: a CUDA event; None on a CPU."""
 
     tensors: dict[str, Tensor]
     largest: Float[Tensor, " B"]
     ready: Any = None
 
     @classmethod
-    def start(cls, features: Float[Tensor, "B P C"], encoding: str) -> "EncodedBatch":
+    def start(cls, targets: Targets, encoding: str) -> "EncodedBatch":
         """On a GPU this only queues the work: encoding there, and a copy of the small result into pinned
         memory. `wait` before the tensors are looked at."""
-        largest = row_magnitudes(features).to("cpu", non_blocking=True)
-        encoded = encode_tensors(features, encoding)
+        features, variance = targets
+        largest = row_magnitudes(features)
+        if variance is not None:
+            largest = torch.where(variance.isfinite().all(1), largest, torch.nan)
+        largest = largest.to("cpu", non_blocking=True)
+        encoded = encode_tensors(features, encoding, variance)
         tensors = {name: tensor.to("cpu", non_blocking=True) for name, tensor in encoded.items()}
         return cls(tensors, largest, torch.cuda.current_stream().record_event() if features.is_cuda else None)
 
@@ -72,11 +77,11 @@ class RowStream:
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def add(self, crops: Sequence[Crop], features: Float[Tensor, "B P C"] | EncodedBatch) -> None:
+    def add(self, crops: Sequence[Crop], targets: Targets | EncodedBatch) -> None:
         """Take a batch; waits while `BATCHES_ON_THEIR_WAY` others are not through."""
         while len(self._batches) >= BATCHES_ON_THEIR_WAY:
             self._batches.popleft().result()
-        self._batches.append(self._pool.submit(self._take, list(crops), features))
+        self._batches.append(self._pool.submit(self._take, list(crops), targets))
 
     def leave_out(self, key: str, reason: str) -> None:
         """Of a sample whose rows, if it has any, are not all there yet."""
@@ -90,11 +95,11 @@ class RowStream:
         self._pool.submit(self._pass_on).result()
         return sorted(Quarantined(key, reason) for key, reason in self._reasons.items())
 
-    def _take(self, crops: Sequence[Crop], features: Float[Tensor, "B P C"] | EncodedBatch) -> None:
+    def _take(self, crops: Sequence[Crop], targets: Targets | EncodedBatch) -> None:
         """In the thread."""
-        if not isinstance(features, EncodedBatch):
-            features = EncodedBatch.start(features, self._spec.encoding)
-        batch = features.wait()
+        if not isinstance(targets, EncodedBatch):
+            targets = EncodedBatch.start(targets, self._spec.encoding)
+        batch = targets.wait()
         for crop, largest in zip(crops, batch.largest.tolist(), strict=True):
             if problem := self._problem(largest):
                 self._reasons.setdefault(crop.key, problem)
@@ -137,9 +142,9 @@ class RowStream:
     def _joined(self, parts: Sequence[EncodedFeatures]) -> EncodedFeatures:
         if len(parts) == 1:
             return parts[0]
-        empty = EncodedFeatures.encode(
-            np.empty((0, self._spec.patches, self._spec.dim), np.float32), self._spec.encoding
-        )
+        nothing = torch.empty(0, self._spec.patches, self._spec.dim)
+        sure = nothing[..., 0] if self._spec.variance else None
+        empty = EncodedFeatures.encode(nothing, self._spec.encoding, sure)
         arrays = {
             name: np.concatenate([part.arrays[name] for part in (empty, *parts)]) for name in empty.arrays
         }

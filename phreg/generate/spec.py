@@ -29,6 +29,7 @@ def target_spec(
         denoiser=None if isinstance(denoiser, ViewsConfig) else denoiser,  # these need no more words
         seed=seed,
         encoding=target.encoding,
+        variance=target.variance,
     )
 
 

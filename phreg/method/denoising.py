@@ -92,26 +92,24 @@ def denoise(
     Raises `ConfigError` for a method that there is not, that this network cannot be cleaned by, or if some
     patch is seen by no view, and `NonFiniteError` if a feature is NaN or Inf.
     """
-    config = described(method)
-    if config.calibration_images:
-        config = calibrate(backbone, images, config)
-    denoiser, grid = denoiser_of(config), backbone.grid_of(images)
-    denoiser.check(backbone)
-    views = views_of(config, grid) if views is None else views
-    check_coverage(views, grid)
-    chunk = images_per_forward or (1 if images.device.type == "cpu" else len(images))
-    per_image = views.for_batch(len(images))
-    with torch.no_grad():
-        parts = []
-        for start in range(0, len(images), max(chunk, 1)):
-            end = min(start + chunk, len(images))
-            parts.append(_features_of_chunk(denoiser, backbone, images[start:end], per_image[start:end]))
-            if on_progress is not None:
-                on_progress(end, len(images))
-    if not parts:
-        return images.new_zeros(0, backbone.out_dim, *grid, dtype=torch.float32)
-    features: Tensor = torch.cat(parts).transpose(1, 2).unflatten(2, grid)
-    return features.contiguous()
+    tokens = _tokens(backbone, images, views, images_per_forward, on_progress, method, with_variance=False)
+    return _as_map(tokens[0], backbone.grid_of(images))
+
+
+def denoise_with_variance(
+    backbone: Backbone,
+    images: Float[Tensor, "B 3 H W"],
+    views: Views | None = None,
+    images_per_forward: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    method: Method = "views",
+) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B h w"]]:
+    """As `denoise`, and the variance of each feature, mean over channels: its squared standard error, from
+    how its views differ (`certainty.py`). Raises `ConfigError` for a method that has none.
+    """
+    tokens = _tokens(backbone, images, views, images_per_forward, on_progress, method, with_variance=True)
+    grid = backbone.grid_of(images)
+    return _as_map(tokens[0], grid), tokens[1].unflatten(1, grid)
 
 
 def calibrate(
@@ -153,8 +151,39 @@ def views_of(config: DenoiserConfig, grid: int | tuple[int, int], seed: int = 0)
     return sample_views(grid, config.view_count, config.view_shift, seed)
 
 
-def _features_of_chunk(
-    denoiser: Denoiser[Any], backbone: Backbone, images: Tensor, views: Views
-) -> Float[Tensor, "B P C"]:
-    features: Tensor = denoiser.features(backbone, images, views)
-    return features
+def _tokens(
+    backbone: Backbone,
+    images: Float[Tensor, "B 3 H W"],
+    views: Views | None,
+    images_per_forward: int | None,
+    on_progress: Callable[[int, int], None] | None,
+    method: Method,
+    with_variance: bool,
+) -> list[Tensor]:
+    """Features [B, P, C] and, if it is wanted, their variance [B, P]."""
+    config = described(method)
+    if config.calibration_images:
+        config = calibrate(backbone, images, config)
+    denoiser, grid = denoiser_of(config), backbone.grid_of(images)
+    denoiser.check(backbone)
+    views = views_of(config, grid) if views is None else views
+    check_coverage(views, grid)
+    chunk = images_per_forward or (1 if images.device.type == "cpu" else len(images))
+    per_image, patches = views.for_batch(len(images)), grid[0] * grid[1]
+    parts: list[tuple[Tensor, ...]] = []
+    with torch.no_grad():
+        for start in range(0, len(images), max(chunk, 1)):
+            end = min(start + chunk, len(images))
+            given = backbone, images[start:end], per_image[start:end]
+            parts.append(denoiser.estimate(*given) if with_variance else (denoiser.features(*given),))
+            if on_progress is not None:
+                on_progress(end, len(images))
+    if not parts:
+        empty = images.new_zeros(0, patches, backbone.out_dim, dtype=torch.float32)
+        return [empty, empty[..., 0]]
+    return [torch.cat(each) for each in zip(*parts, strict=True)]
+
+
+def _as_map(tokens: Float[Tensor, "B P C"], grid: tuple[int, int]) -> Float[Tensor, "B C h w"]:
+    maps: Tensor = tokens.transpose(1, 2).unflatten(2, grid)
+    return maps.contiguous()

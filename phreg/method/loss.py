@@ -16,20 +16,28 @@ Scalar = Float[Tensor, ""]
 
 
 class LossTerm(NamedTuple):
-    """`of(target, predicted, channels)` is a scalar of two float32 tensors of one shape, whose channels are
-    along that dimension. `title` and `meaning` are for figures and pages."""
+    """`of(target, predicted, channels, weights)` is a scalar of two float32 tensors of one shape, whose
+    channels are along that dimension: a `mean` over patches with these weights. `title` and `meaning` are for
+    figures and pages."""
 
-    of: Callable[[Tensor, Tensor, int], Tensor]
+    of: Callable[[Tensor, Tensor, int, Tensor | None], Tensor]
     title: str
     meaning: str
 
 
-def _one_minus_cosine(target: Tensor, predicted: Tensor, channels: int) -> Tensor:
-    return 1 - F.cosine_similarity(target, predicted, dim=channels).mean()
+def mean(patches: Tensor, weights: Tensor | None) -> Tensor:
+    """Of one number for each patch; with weights, a patch each, of any scale."""
+    return patches.mean() if weights is None else (weights * patches).sum() / weights.sum()
 
 
-def _mean_squared_error(target: Tensor, predicted: Tensor, channels: int) -> Tensor:
-    return F.mse_loss(predicted, target)
+def _one_minus_cosine(target: Tensor, predicted: Tensor, channels: int, weights: Tensor | None) -> Tensor:
+    return 1 - mean(F.cosine_similarity(target, predicted, dim=channels), weights)
+
+
+def _mean_squared_error(target: Tensor, predicted: Tensor, channels: int, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return F.mse_loss(predicted, target)
+    return mean((predicted - target).square().mean(channels), weights)
 
 
 TERMS: dict[str, LossTerm] = {
@@ -71,12 +79,13 @@ class DistillationLoss:
         return {**self.terms, "total": self.total}
 
 
-def distillation_loss(target: Tensor, predicted: Tensor) -> DistillationLoss:
+def distillation_loss(target: Tensor, predicted: Tensor, weights: Tensor | None = None) -> DistillationLoss:
     """How far predicted dense features are from their targets, both un-normalised.
 
     Both are maps [B, C, h, w], or tokens [..., P, C] with the channels last. Computed in float32.
     Terms: 1 - cosine over the channels, mean over patches; squared error, mean over all elements.
-    Raises `ConfigError` if the shapes differ.
+    `weights`: of the patches in these means, [B, h, w] or [..., P], as from `certainty_weights`; without them
+    all are alike. Raises `ConfigError` if the shapes differ.
     """
     if target.shape != predicted.shape:
         raise ConfigError(
@@ -85,5 +94,11 @@ def distillation_loss(target: Tensor, predicted: Tensor) -> DistillationLoss:
             found=f"{list(predicted.shape)} predicted",
         )
     channels = 1 if target.ndim == 4 else -1
+    patches = target.select(channels, 0).shape
+    if weights is not None and weights.shape != patches:
+        raise ConfigError(
+            "The weights do not fit the features", f"one a patch, {list(patches)}", str(list(weights.shape))
+        )
     target, predicted = target.float(), predicted.float()
-    return DistillationLoss({name: term.of(target, predicted, channels) for name, term in TERMS.items()})
+    terms = {name: term.of(target, predicted, channels, weights) for name, term in TERMS.items()}
+    return DistillationLoss(terms)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from phreg.config.denoisers import ChangeConfig
-from phreg.method.denoiser import Denoiser
+from phreg.method.denoiser import Denoiser, Estimate
 from phreg.method.views import Views
 from phreg.models import Backbone
 
@@ -36,6 +36,9 @@ class NetworkChange(Denoiser[Described], Generic[Described]):
     ) -> Float[Tensor, "B P C"]:
         features: Tensor = self.then.features(self.changed(backbone), images, views)
         return features
+
+    def estimate(self, backbone: Backbone, images: Float[Tensor, "B 3 H W"], views: Views) -> Estimate:
+        return self.then.estimate(self.changed(backbone), images, views)
 
     def changed(self, backbone: Backbone) -> Backbone:
         """The copy, made once for each network and device."""

@@ -164,6 +164,7 @@ def _making(config: Mapping[str, Any], name: str, points: Sequence[CurvePoint]) 
         "targets": student.get("targets"),
         "denoised by": targets.get("method"),
         "views a target": targets.get("views"),
+        "tokens weigh": "by how sure their targets are" if student.get("weigh_by_certainty") else None,
         "registers": student["registers"] or "none" if "registers" in student else None,
         "unlocked": ", ".join(student.get("unlock", ())) or None,
         "steps": max((point.step for point in points), default=None),

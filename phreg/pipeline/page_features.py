@@ -1,13 +1,16 @@
 """Pictures of features for the report page: teacher and student on the first held-out crops."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from phreg.config.run import RunConfig
 from phreg.evaluate import Look, held_out
 from phreg.evaluate.artifacts import relative
+from phreg.evaluate.held_out import HeldOut
 from phreg.evaluate.panels import norm_scale
 from phreg.evaluate.pca import colours
 from phreg.fingerprint import digest_json
@@ -36,6 +39,11 @@ READING = (
         "student is to be rid of them.",
     ),
 )
+UNSURE = (
+    "Standard error",
+    "how far each target, a mean over views, may be from the mean over all views there are, as a share of "
+    "its length: told from how its views differ. Where it is large the teacher contradicts itself.",
+)
 
 
 def feature_inputs(config: RunConfig, entry: Entry, benchmark: str) -> str:
@@ -59,17 +67,40 @@ def draw_features(
     crops = held_out(store, list(prepared.validation), config.evaluation.figures)
     models = [load_teacher(config.teacher).on(device), load_student(student_url).on(device)]
     shifts, groups = shifts_of(config, models[0]), []
-    for key, crop in zip(crops.keys, crops.crops, strict=True):
-        groups.append(_group(key, crop, [look_at(model, crop, shifts) for model in models]))
+    errors = standard_errors(crops)
+    for number, (key, crop) in enumerate(zip(crops.keys, crops.crops, strict=True)):
+        group = _group(key, crop, [look_at(model, crop, shifts) for model in models])
+        if errors is not None:
+            panel = _error_panel(key, errors[number].unflatten(0, store.spec.grid_size).numpy())
+            group = replace(group, panels=(*group.panels, panel))
+        groups.append(group)
         tell("drawing", len(groups), len(crops))
     section = Section(
         "Features, before and after",
         "The teacher's features and the student's, of held-out images that the student did not learn from.",
-        READING,
+        READING if errors is None else (*READING, UNSURE),
         pictures=tuple(groups),
         inputs=inputs,
     )
     return section, len(groups) * (1 + len(shifts))
+
+
+def standard_errors(crops: HeldOut) -> Float[Tensor, "n P"] | None:
+    """Of each target, as a share of its length, where targets say how sure they are."""
+    if crops.targets is None or crops.variance is None:
+        return None
+    length = crops.targets.norm(dim=-1).clamp(min=1e-12)
+    return (crops.variance * crops.targets.shape[-1]).sqrt() / length
+
+
+def _error_panel(key: str, errors: Float[np.ndarray, "h w"]) -> Panel:
+    middle, most = f"{np.median(errors):.1%}", f"{errors.max():.1%}"
+    return Panel(
+        f"targets: standard error, {middle} of their length at the median, {most} at most",
+        heat_png(errors / max(errors.max(), 1e-12)),
+        f"Map of the standard error of the targets of {key}, brightest at {most} of their length",
+        pixelated=True,
+    )
 
 
 def _group(key: str, crop: UInt8[np.ndarray, "S S 3"], looks: list[Look]) -> PictureGroup:

@@ -65,6 +65,6 @@ def _recompute(
         if absent:
             raise MissingTargetsError(f"The shard {urls[shard]} has no sample {absent[0]!r} any more")
         crops = [crops_of(store.spec, shard, samples[key])[index] for key, index in places]
-        return compute_targets(teacher, store.spec, crops)
+        return compute_targets(teacher, store.spec, crops).features
 
     return recompute

@@ -105,7 +105,8 @@ def _making(
         "unlocked": ", ".join(_code(name) for name in student.unlock),
         "steps": f"{steps}, of {student.batch_size} crops per worker"
         + (f"; {skipped_steps} of them left out, for want of a finite loss" if skipped_steps else ""),
-        "loss": "(1 - cosine) + mean squared error, per patch",
+        "loss": "(1 - cosine) + mean squared error, per patch"
+        + (", weighed by how sure the targets are" if student.weigh_by_certainty else ""),
         "optimiser": f"AdamW, learning rate {student.learning_rate:g} decaying to "
         f"{student.final_learning_rate:g}, weight decay {student.weight_decay:g}",
         "precision": student.precision,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from phreg.cache import EncodedFeatures, TargetRows, TargetSpec
 
@@ -36,14 +37,16 @@ def make_features(rows: int, seed: int = 0, patches: int = GRID[0] * GRID[1], di
     return (rng.normal(size=(rows, patches, dim)) * scale + mean).astype(np.float32)
 
 
-def make_rows(rows: int = 3, encoding: str = "float16", seed: int = 0) -> TargetRows:
+def make_rows(rows: int = 3, encoding: str = "float16", seed: int = 0, variance: bool = False) -> TargetRows:
     rng = np.random.default_rng(seed)
+    features = make_features(rows, seed)
+    sure = torch.from_numpy(np.square(features).mean(-1)) if variance else None
     return TargetRows(
         keys=[f"photos/é{i:03d}" if i % 2 else f"k{i}" for i in range(rows)],
         crops=np.zeros(rows, int),
         boxes=rng.integers(0, 500, (rows, 3)),
         views=rng.integers(-2, 2, (rows, VIEWS, 3)),
-        features=EncodedFeatures.encode(make_features(rows, seed), encoding),
+        features=EncodedFeatures.encode(features, encoding, sure),
     )
 
 
@@ -52,6 +55,7 @@ def assert_equal_rows(found: TargetRows, expected: TargetRows) -> None:
     for name in ("crops", "boxes", "views"):
         assert np.array_equal(getattr(found, name), getattr(expected, name))
     assert found.features.encoding == expected.features.encoding
+    assert found.features.arrays.keys() == expected.features.arrays.keys()
     for name, array in expected.features.arrays.items():
         assert np.array_equal(found.features.arrays[name], array)
         assert found.features.arrays[name].dtype == array.dtype

@@ -10,9 +10,9 @@ from tests.cache.examples import make_rows, make_spec
 
 
 @pytest.mark.parametrize("encoding", sorted(LAYOUTS))
-@pytest.mark.parametrize("rows", [1, 32, 33])
-def test_estimates_are_what_is_written(encoding: str, rows: int) -> None:
-    targets, spec = make_rows(rows, encoding), make_spec(encoding)
+@pytest.mark.parametrize(("rows", "variance"), [(1, False), (32, True), (33, False)])
+def test_estimates_are_what_is_written(encoding: str, rows: int, variance: bool) -> None:
+    targets, spec = make_rows(rows, encoding, variance=variance), make_spec(encoding, variance=variance)
     assert estimated_objects(spec, rows) == len(rows_to_objects(targets)) + 1  # and the commit record
     assert estimated_bytes(spec, rows) == targets.features.nbytes
 

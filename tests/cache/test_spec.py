@@ -27,6 +27,7 @@ CHANGES = [
     {"denoiser": {"method": "refined_views", "views": 4}},
     {"seed": 1},
     {"encoding": "int8"},
+    {"variance": True},
 ]
 
 
@@ -72,15 +73,16 @@ def test_what_a_spec_says_twice_must_agree() -> None:
         {"denoiser": {"method": "refined_views", "views": 3}},
         {"denoiser": {"method": "views", "views": 4}},
         {"denoiser": {"method": "test_time_registers"}, "views": 1},
+        {"denoiser": {"method": "refined_views", "views": 4}, "variance": True},
     ):
         with pytest.raises(
-            ValidationError, match=r"not those of the denoiser|stand in the spec|not calibrated"
+            ValidationError, match=r"not those of the denoiser|stand in the spec|not calibrated|no variance"
         ):
             make_spec(**wrong)
 
 
 def test_json_round_trip() -> None:
-    spec = make_spec("bfloat16", max_shift=0.1 + 0.2)
+    spec = make_spec("bfloat16", max_shift=0.1 + 0.2, variance=True)
     assert TargetSpec.from_json(spec.to_json(), spec.digest, "url") == spec
 
 

@@ -57,6 +57,15 @@ def test_round_trip(cache: Folder, encoding: str) -> None:
     assert again.shards() == ["photos-0"]
 
 
+@pytest.mark.parametrize("variance", [False, True])
+def test_a_variance_is_there_where_the_spec_says_so_and_nowhere_else(disk: Folder, variance: bool) -> None:
+    store = TargetStore.create(disk, make_spec(variance=variance))
+    with pytest.raises(CacheError, match="with their variance"):
+        store.commit("a", SHARD_DIGEST, make_rows(variance=not variance))
+    store.commit("a", SHARD_DIGEST, make_rows(variance=variance))
+    assert store.read("a").features.has_variance is variance
+
+
 def test_a_shard_without_a_usable_sample(cache: Folder) -> None:
     store = TargetStore.create(cache, make_spec())
     record = store.commit("empty", SHARD_DIGEST, make_rows(0), [Quarantined("k0", "bad")])

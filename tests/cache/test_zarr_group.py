@@ -34,6 +34,20 @@ def test_round_trip(encoding: str, rows: int) -> None:
 
 
 @any_encoding
+def test_the_variance_is_one_array_more(tmp_path: Path, encoding: str) -> None:
+    without, rows = rows_to_objects(make_rows(3, encoding)), make_rows(3, encoding, variance=True)
+    objects = rows_to_objects(rows)
+    assert_equal_rows(rows_from_objects(objects), rows)
+    assert objects.keys() - without.keys() == {"variance/zarr.json", "variance/c/0/0"}
+    assert {path for path in without if objects[path] != without[path]} == {"zarr.json"}
+    group = zarr.open_group(f"file://{write(tmp_path / 'group', objects)}", mode="r")
+    assert group["variance"].dtype == np.float32
+    assert group["variance"].metadata.dimension_names == ("row", "patch")
+    assert np.array_equal(group["variance"][:], rows.features.variance().numpy())
+    assert np.array_equal(rows.features[[2, 0]].variance().numpy(), group["variance"][:][[2, 0]])
+
+
+@any_encoding
 def test_equal_rows_give_equal_bytes(encoding: str) -> None:
     assert rows_to_objects(make_rows(70, encoding)) == rows_to_objects(make_rows(70, encoding))
 

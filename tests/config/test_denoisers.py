@@ -45,6 +45,30 @@ def test_another_methods_options_stand_beside_the_sections() -> None:
     assert found.encoding == "float32"
 
 
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"views": 1}, "this is 1 view"),
+        ({"method": "refined_views"}, "this is 10 refined views"),
+        ({"method": "test_time_registers"}, "this is test-time registers"),
+    ],
+)
+def test_a_variance_wants_a_mean_over_views(fields: dict, found: str) -> None:
+    assert targets(views=2, variance=True).variance
+    assert targets(method="test_time_registers", then={"views": 3}, variance=True).variance
+    with pytest.raises(ConfigError, match=rf"targets\.denoised: variance is that of a mean(?s:.)*{found}"):
+        targets(variance=True, **fields)
+
+
+def test_a_student_weighs_tokens_only_by_targets_that_say_how_sure_they_are() -> None:
+    config = minimal()
+    config["students"][0]["weigh_by_certainty"] = True
+    with pytest.raises(ConfigError, match=r"'denoised' do not say how sure they are; .*`variance: true`"):
+        parse_config(config)
+    config["targets"]["denoised"]["variance"] = True
+    assert parse_config(config).students[0].weigh_by_certainty
+
+
 def test_a_denoiser_hands_on() -> None:
     alone = targets(method="test_time_registers").denoiser
     assert (alone.forward_passes, alone.title, alone.is_one_pass) == (1, "test-time registers", False)

@@ -26,11 +26,13 @@ def make_job(
     images: int = 6,
     training: dict | None = None,
     huge: dict[int, tuple[int, ...]] | None = None,
+    variance: bool = False,
     **student: object,
 ) -> StudentJob:
     """A job whose targets are the teacher's own features, shifted: there is something to learn.
 
     `huge`: rows of shards whose targets are 1e30: finite, and stored, but no squared error with them is.
+    `variance`: they say how sure they are, token p by p.
     """
     build, read_out = TEACHERS[family]
     saved = Folder(str(folder / "teacher"))
@@ -39,7 +41,7 @@ def make_job(
     config = TeacherConfig(model=f"local-dir:{saved.url}", image_size=IMAGE_SIZE, read_out=read_out)
     teacher = load_backbone(config.model, image_size=IMAGE_SIZE, read_out=read_out)
     encoding = "float32" if huge else "float16"
-    store = TargetStore.create(Folder(str(folder / "cache")), make_spec(teacher, encoding))
+    store = TargetStore.create(Folder(str(folder / "cache")), make_spec(teacher, encoding, variance))
     refs = [
         _commit(folder / f"photos-{i:03d}.tar", i, images, teacher, store, (huge or {}).get(i, ()))
         for i in range(shards + 1)
@@ -58,7 +60,7 @@ def make_job(
     )
 
 
-def make_spec(teacher: Backbone, encoding: str = "float16") -> TargetSpec:
+def make_spec(teacher: Backbone, encoding: str = "float16", variance: bool = False) -> TargetSpec:
     return TargetSpec(
         teacher=TeacherIdentity(
             architecture=canonical_json(teacher.architecture).decode(), weights=teacher.weights_digest()
@@ -72,10 +74,11 @@ def make_spec(teacher: Backbone, encoding: str = "float16") -> TargetSpec:
         std=tuple(teacher.std.tolist()),
         min_crop=1.0,
         crops_per_image=1,
-        views=1,
+        views=1 + variance,
         max_shift=0.0,
         seed=0,
         encoding=encoding,
+        variance=variance,
     )
 
 
@@ -89,12 +92,14 @@ def _commit(
     crops = np.stack([cut(*pair, IMAGE_SIZE) for pair in zip(pictures, boxes, strict=True)])
     features = teacher(teacher.normalize(torch.from_numpy(crops))).flatten(2).transpose(1, 2).roll(1, dims=1)
     features[list(huge)] = 1e30
+    patches = torch.arange(features.shape[1], dtype=torch.float32)
+    sure = patches.expand(images, -1) if store.spec.variance else None
     rows = TargetRows(
         keys=[sample.key for sample in shard.samples],
         crops=np.zeros(images, np.int64),
         boxes=np.array(boxes),
-        views=np.zeros((images, 1, 3), np.int64),
-        features=EncodedFeatures.encode(features.numpy(), store.spec.encoding),
+        views=np.zeros((images, store.spec.views, 3), np.int64),
+        features=EncodedFeatures.encode(features.numpy(), store.spec.encoding, sure),
     )
     store.commit(shard.name, shard.digest, rows, [])
     return ShardRef(shard.name, shard.url, shard.digest)

@@ -30,6 +30,7 @@ def changed(part: str, **update: Any) -> StudentJob:
         changed("student", seed=1),
         changed("student", unlock=("registers",)),
         changed("student", epochs=2.0),
+        changed("student", weigh_by_certainty=True),
         changed("teacher", model="timm/vit_base_patch14_dinov2"),
         changed("training", workers=2),
         changed("training", shuffle_shards=1),
@@ -40,6 +41,11 @@ def changed(part: str, **update: Any) -> StudentJob:
 )
 def test_what_changes_the_weights_changes_the_digest(other: StudentJob) -> None:
     assert other.digest != JOB.digest
+
+
+def test_the_digest_stays_what_it_was() -> None:
+    """A change here trains every finished student anew: raise `FORMAT_VERSION` if it must be."""
+    assert JOB.digest == "a112726c3dc1a7a81db4983c7a321094504c195cca2dd04c3fd0a51c23b3fb16"
 
 
 @pytest.mark.parametrize(

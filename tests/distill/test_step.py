@@ -1,5 +1,6 @@
 """One step, alone and shared between real processes."""
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from phreg.distill.state import TrainingState
 from phreg.distill.step import StepLosses, training_step
 from phreg.distill.student import build_student
 from phreg.distill.workers import Workers
+from phreg.errors import TrainingError
+from phreg.method.certainty import certainty_weights
 from phreg.method.loss import distillation_loss
 from phreg.storage import Folder
 from tests.distill.jobs import IMAGE_SIZE, make_job
@@ -73,6 +76,30 @@ def test_the_gradient_is_that_of_the_mean_loss(tmp_path: Path) -> None:
     for name, parameter in student.named_parameters():
         if parameter.grad is not None:
             torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_tokens_may_weigh_by_how_sure_they_are(tmp_path: Path) -> None:
+    """The step is that of the weighted loss, wherever the batch is; without the option nothing changes."""
+    job = make_job(tmp_path / "sure", variance=True, weigh_by_certainty=True, clip_gradient=None)
+    losses, gradients = make_step(job, range(4), Workers())
+    state, store = make_state(job)
+    batch, device = make_rows(job, store, range(4)), torch.device("cpu")
+    weights = certainty_weights(torch.arange(16.0).expand(4, -1))
+    assert torch.equal(batch.weights(device), weights)
+    assert torch.equal(batch.on(device).weights(device), weights)
+    predicted = state.student(state.student.normalize(batch.crops)).flatten(2).transpose(1, 2)
+    loss = distillation_loss(batch.targets(device), predicted, weights)
+    loss.total.backward()
+    assert losses.losses["total"] == pytest.approx(loss.total.item(), rel=1e-5)
+    torch.testing.assert_close(gradients["vit.pos_embed"], state.student.vit.pos_embed.grad)
+    plain, _ = make_step(make_job(tmp_path / "plain"), range(4), Workers())
+    evenly = dataclasses.replace(job, student=job.student.model_copy(update={"weigh_by_certainty": False}))
+    assert make_step(evenly, range(4), Workers())[0] == plain != losses
+
+
+def test_no_weights_without_a_variance(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="stores no variance"):
+        make_state(make_job(tmp_path, weigh_by_certainty=True))
 
 
 @pytest.mark.parametrize(("limit", "clipped"), [(0.01, True), (1e6, False), (None, False)])

@@ -97,7 +97,7 @@ def scaled(folder: Path, encoding: str, kept: int) -> tuple[VisionTransformer, l
     world = make_world(folder, vit=vit, views=1)
     teacher, images = load_teacher(world.teacher), members()
     sizes = {
-        key: float(compute_targets(teacher, world.spec, crops)[..., CHANNEL].abs().max())
+        key: float(compute_targets(teacher, world.spec, crops).features[..., CHANNEL].abs().max())
         for key in images
         for crops in [crops_of(world.spec, "a", Sample(key, images[key]))]
     }

@@ -11,7 +11,7 @@ import torch
 from phreg.data import read_shard
 from phreg.errors import ConfigError, ContentMismatchError, ObjectNotFoundError, ShardError, SpecMismatchError
 from phreg.generate import TargetGenerator, compute_targets, crops_of
-from phreg.method.denoising import denoise
+from phreg.method.denoising import denoise, denoise_with_variance
 from phreg.method.views import Views
 from phreg.models import load_backbone, load_teacher
 from phreg.storage import Folder, read_url
@@ -199,6 +199,22 @@ def png_bytes(image) -> bytes:
     return buffer.getvalue()
 
 
+def test_targets_say_how_sure_they_are_where_it_is_asked_for(tmp_path: Path) -> None:
+    """Their features are, byte for byte, those of targets that do not."""
+    plain, world = make_world(tmp_path / "plain"), make_world(tmp_path, variance=True, crops_per_image=1)
+    shard = read_shard(str(write_shard(tmp_path / "a.tar", 3)))
+    for each in (plain, world):
+        assert each.generator(images_per_forward=2).generate(shard.url).forward_passes == 12
+    rows, teacher = world.store.read("a"), load_teacher(world.teacher)
+    for name, array in plain.store.read("a").features.arrays.items():
+        assert np.array_equal(rows.features.arrays[name], array)
+    for row, sample in enumerate(shard.samples):
+        crop = crops_of(world.spec, "a", sample)[0]
+        images = teacher.normalize(torch.from_numpy(crop.pixels[None]))
+        _, variance = denoise_with_variance(teacher, images, crop.views, method=world.spec.denoised_by)
+        assert rows.features[row].variance().equal(variance.flatten(1))
+
+
 def test_a_batch_too_large_for_the_gpu_is_halved_and_those_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -269,7 +285,7 @@ def test_bfloat16_is_near_float32_but_not_the_same(tmp_path: Path) -> None:
     shard = read_shard(str(write_shard(tmp_path / "a.tar", 1)))
     exact, rough = (make_world(tmp_path / p, precision=p) for p in ("float32", "bfloat16"))
     targets = [
-        compute_targets(load_teacher(w.teacher), w.spec, crops_of(w.spec, "a", shard.samples[0]))
+        compute_targets(load_teacher(w.teacher), w.spec, crops_of(w.spec, "a", shard.samples[0])).features
         for w in (exact, rough)
     ]
     assert all(target.dtype == torch.float32 for target in targets)

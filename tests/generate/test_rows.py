@@ -10,6 +10,7 @@ from phreg.cache import EncodedFeatures, TargetRows, TargetSpec
 from phreg.data import read_shard
 from phreg.generate import Crop, crops_of
 from phreg.generate.rows import EncodedBatch, RowStream
+from phreg.generate.teacher import Targets
 from phreg.types import Quarantined
 from tests.generate.worlds import World, make_world
 from tests.helpers import write_shard
@@ -21,7 +22,12 @@ def crops_in(folder: Path, spec: TargetSpec, samples: int) -> list[Crop]:
 
 
 def stream(
-    world: World, crops: list[Crop], values: np.ndarray, batch: int, left_out: tuple[str, ...] = ()
+    world: World,
+    crops: list[Crop],
+    values: np.ndarray,
+    batch: int,
+    left_out: tuple[str, ...] = (),
+    sure: torch.Tensor | None = None,
 ) -> tuple[TargetRows, list[Quarantined]]:
     """What is committed of these rows, given in batches."""
     with world.store.writer("a") as writer, RowStream(world.spec, writer) as rows:
@@ -29,7 +35,8 @@ def stream(
             rows.leave_out(key, "not liked")
         for start in range(0, len(crops), batch):
             features = torch.from_numpy(values[start : start + batch])
-            started = EncodedBatch.start(features, world.spec.encoding) if start else features
+            targets = Targets(features, None if sure is None else sure[start : start + batch])
+            started = EncodedBatch.start(targets, world.spec.encoding) if start else targets
             rows.add(crops[start : start + batch], started)
         quarantined = rows.finish()
         world.store.commit_written(writer, "a", "5" * 64, quarantined)
@@ -52,6 +59,18 @@ def test_one_bad_crop_takes_its_sample_and_no_other(tmp_path: Path, bad: float, 
     assert rows.crops.tolist() == [crops[i].index for i in kept]
     assert rows.boxes.tolist() == [list(crops[i].box) for i in kept]
     assert np.array_equal(rows.features.arrays["features"], values[kept].astype(np.float16))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_sample_whose_variance_is_not_finite_is_left_out(tmp_path: Path, bad: float) -> None:
+    world = make_world(tmp_path, variance=True)
+    crops = crops_in(tmp_path, world.spec, 3)
+    values = np.random.default_rng(0).normal(size=(3, world.spec.patches, world.spec.dim)).astype(np.float32)
+    sure = torch.full((3, world.spec.patches), 1e30)  # more than float16 holds: it is float32 always
+    sure[1, 2] = bad
+    rows, quarantined = stream(world, crops, values, 2, sure=sure)
+    assert [sample.key for sample in quarantined] == [crops[1].key]
+    assert rows.features.variance().equal(sure[[0, 2]])
 
 
 def test_the_largest_value_that_fits_is_kept(tmp_path: Path) -> None:

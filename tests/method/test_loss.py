@@ -46,6 +46,29 @@ def test_gradient_reaches_the_prediction_in_low_precision() -> None:
     assert predicted.grad.abs().sum() > 0
 
 
+@given(seed=st.integers(0, 10_000), scale=st.sampled_from([1e-6, 1.0, 1e6]))
+def test_weights_are_those_of_patches_in_both_means(seed: int, scale: float) -> None:
+    target, predicted = features(seed, 2, 9, 8), features(seed + 1, 2, 9, 8)
+    weights = features(seed, 2, 9).abs()
+    found = distillation_loss(target, predicted, scale * weights)
+    cosines = torch.cosine_similarity(target, predicted, dim=-1)
+    squares = (target - predicted).square().mean(-1)
+    for term, each in ((found.cosine, 1 - cosines), (found.mse, squares)):
+        assert term.item() == pytest.approx(float((weights * each).sum() / weights.sum()), rel=1e-4)
+    grid = distillation_loss(
+        target.mT.unflatten(2, (3, 3)), predicted.mT.unflatten(2, (3, 3)), weights.unflatten(1, (3, 3))
+    )
+    assert grid.total.item() == pytest.approx(found.total.item(), rel=1e-5)
+    even = distillation_loss(target, predicted, torch.full((2, 9), scale))
+    assert even.total.item() == pytest.approx(distillation_loss(target, predicted).total.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (1, 4, 1), (4,)])
+def test_weights_are_one_a_patch(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"one a patch, \[1, 4\]"):
+        distillation_loss(features(0, 1, 4, 8), features(1, 1, 4, 8), torch.ones(shape))
+
+
 def test_shapes_must_match() -> None:
     with pytest.raises(ConfigError, match=r"\[1, 4, 8\]"):
         distillation_loss(features(0, 1, 4, 8), features(0, 1, 4, 9))

@@ -57,7 +57,9 @@ def registered_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World
     with pytest.MonkeyPatch.context() as patch:
         for module in (assess, page):
             patch.setattr(module, "on_cluster", lambda config, function, *args: function(*args))
-        config = load_config(write_config(folder, evaluation={"images": 4, "shifts": 2, "figures": 0}))
+        evaluation = {"images": 4, "shifts": 2, "figures": 0}
+        targets = {"denoised": {"views": 4, "variance": True}}
+        config = load_config(write_config(folder, evaluation=evaluation, targets=targets))
         prepared = prepare(config)
         teacher = load_teacher(config.teacher)
         store = TargetStore.open(Folder(config.cache_url), prepared.targets["denoised"])
@@ -102,7 +104,8 @@ def test_it_shows_what_is_registered(world: World) -> None:
     assert made.teacher_forward_passes == 2 * (1 + 2), "an image as it is, and by two shifts"
     assert made.url == world.entry.folder.url_of("report.html")
     assert "<h1>tiny: one</h1>" in html
-    assert len(re.findall("<img ", html)) == 2 * 5
+    assert len(re.findall("<img ", html)) == 2 * 6
+    assert re.search(r"targets: standard error, \d+\.\d% of their length at the median", html)
     for value in world.entry.metrics.values():
         assert f"{value:.4f}" in html
     for digest in (*world.prepared.targets.values(), world.entry.record.student_digest):
@@ -125,10 +128,10 @@ def test_it_is_made_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_is_made_again_if_its_pictures_or_the_decision_change(world: World) -> None:
     one = world.make(figures=1)
-    assert len(re.findall("<img ", read(one))) == 5
+    assert len(re.findall("<img ", read(one))) == 6
     more = world.make(figures=2)
     assert (more.reused, more.teacher_forward_passes) == (False, 2 * (1 + 2))
-    assert len(re.findall("<img ", read(more))) == 10
+    assert len(re.findall("<img ", read(more))) == 12
     decision = world.entry.folder
     fields = from_checksummed_json(decision.read("decision.json"))
     fields["reasons"].insert(0, "a new reason")
