@@ -17,7 +17,7 @@ from benchmarks.real.tables import results, write_tables
 from benchmarks.real.trunk import Trunk
 from benchmarks.real.weights import FOLDER, QUANTISED, is_there
 from benchmarks.real.work import HELD_OUT, READ_OUTS, SHARDS, Work
-from phreg.config.denoisers import DenoiserConfig, RefinedViewsConfig, ViewsConfig
+from phreg.config.denoisers import DenoiserConfig, DvtConfig, RefinedViewsConfig, ViewsConfig
 from phreg.config.stages import Precision
 from phreg.method.denoising import Denoising, calibrate, denoiser_of
 from phreg.models import Backbone
@@ -53,7 +53,7 @@ class Parts(Work):
         for read_out in ("naclip", "value"):
             backbone = self.trunk.read(read_out)
             measure(f"teacher, read {read_out}", backbone, self.few, self.out)
-            for denoiser in (ten, *refined):
+            for denoiser in (ten, *refined, DvtConfig()):
                 self._denoised(backbone, denoiser, denoiser.title)
             for then in (one, ten):
                 title = registers.model_copy(update={"then": then}).title

@@ -29,6 +29,7 @@ def plan(options: argparse.Namespace) -> int:
     with showing("planning"):
         config, device = planned_device(config)
         plan = make_plan(config, partial(tell, "counting", things="shards"))
+    fits = any(t.fitting_steps for t in plan.targets)
     rows = [
         {
             "targets": t.name,
@@ -37,6 +38,7 @@ def plan(options: argparse.Namespace) -> int:
             "shards done": f"{t.shards_done} of {t.shards}",
             "images to do": str(t.images),
             "forward passes": human_count(t.forward_passes),
+            **({"fitting steps": human_count(t.fitting_steps)} if fits else {}),
             "FLOPs": human_count(t.flops),
             "cache": human_bytes(t.cache_bytes),
             "objects": str(t.objects),

@@ -27,7 +27,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
-from phreg.config.model import ConfigModel
+from phreg.config.model import ConfigModel, PositiveFloat
 
 MISPLACED = "misplaced_key"
 """Type of the errors of keys that no section of this method has."""
@@ -50,6 +50,11 @@ class DenoiserConfig(ConfigModel):
     @property
     def forward_passes(self) -> int:
         return self.view_count
+
+    @property
+    def fitting_steps(self) -> int:
+        """Steps of an optimiser for each crop, where something is fitted to it; no forward passes."""
+        return 0
 
     @property
     def calibration_images(self) -> int:
@@ -171,6 +176,33 @@ class RefinedViewsConfig(_OfViews):
         return f"features over {self.views} views, {self._shifted}{kept}, combined by {how}"
 
 
+class DvtConfig(_OfViews):
+    """Of each crop a neural field is fitted to its views, beside what depends on places in them alone
+    (arXiv 2401.02957, the first stage)."""
+
+    method: Literal["dvt"] = Field("dvt", description="the denoiser's name")
+    views: Annotated[int, Field(ge=2)] = Field(
+        64, description="views per crop that the field is fitted to, the unshifted one included"
+    )
+    max_shift: float = Field(
+        0.5, gt=0, lt=1, description="largest shift, as a fraction of the grid's side; above 0"
+    )
+    steps: PositiveInt = Field(500, description="steps of Adam per crop")
+    learning_rate: PositiveFloat = Field(0.01, description="of Adam, at first; by a cosine to a tenth of it")
+
+    @property
+    def fitting_steps(self) -> int:
+        return self.steps
+
+    @property
+    def title(self) -> str:
+        return f"DVT of {self.views} views, {self.steps} steps"
+
+    @property
+    def in_words(self) -> str:
+        return f"features as a field fitted to {self.views} views, {self._shifted}, by {self.steps} steps"
+
+
 AnyDenoiser = Annotated[SerializeAsAny[DenoiserConfig], BeforeValidator(lambda data: parse_denoiser(data))]
 """A field that holds any description."""
 
@@ -218,6 +250,10 @@ class ChangeConfig(DenoiserConfig):
     @property
     def has_variance(self) -> bool:
         return self.then.has_variance
+
+    @property
+    def fitting_steps(self) -> int:
+        return self.then.fitting_steps
 
     @property
     def title(self) -> str:
@@ -282,6 +318,7 @@ class PositionSubspaceConfig(ChangeConfig):
 KNOWN: dict[str, type[DenoiserConfig]] = {
     "views": ViewsConfig,
     "refined_views": RefinedViewsConfig,
+    "dvt": DvtConfig,
     "test_time_registers": TestTimeRegistersConfig,
     "position_subspace": PositionSubspaceConfig,
 }

@@ -48,6 +48,10 @@ class Denoiser(ABC, Generic[Described]):
     def check(self, backbone: Backbone) -> None:
         """Raise `ConfigError` if this network cannot be cleaned so. Asked before anything is computed."""
 
+    def fitting_flops(self, channels: int, patches: int) -> float:
+        """FLOPs for each image beside its forward passes, of features [patches, channels]."""
+        return 0.0
+
     def calibrated(self, backbone: Backbone, images: Float[Tensor, "N 3 H W"]) -> Described:
         """The description with what it needs to know of this network, found on these images. The same input
         gives the same answer. Raises `ConfigError` if they do not show it."""

@@ -17,6 +17,7 @@ from phreg.config.denoisers import ChangeConfig, DenoiserConfig, ViewsConfig, pa
 from phreg.errors import ConfigError
 from phreg.method.average import Average
 from phreg.method.denoiser import Denoiser
+from phreg.method.dvt import Dvt
 from phreg.method.network_change import NetworkChange
 from phreg.method.position_subspace import PositionSubspace
 from phreg.method.refined_views import RefinedViews
@@ -28,6 +29,7 @@ from phreg.models import Backbone
 DENOISERS: dict[str, type[Denoiser[Any]]] = {
     "views": Average,
     "refined_views": RefinedViews,
+    "dvt": Dvt,
     "test_time_registers": TestTimeRegisters,
     "position_subspace": PositionSubspace,
 }

@@ -50,6 +50,9 @@ class NetworkChange(Denoiser[Described], Generic[Described]):
     def check(self, backbone: Backbone) -> None:
         self.then.check(backbone)
 
+    def fitting_flops(self, channels: int, patches: int) -> float:
+        return self.then.fitting_flops(channels, patches)
+
     def calibrated(self, backbone: Backbone, images: Float[Tensor, "N 3 H W"]) -> Described:
         own = self.found(backbone, images) if self.config.own_images else self.config
         changed = type(self)(own, self.then).change(backbone)

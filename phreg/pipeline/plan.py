@@ -16,6 +16,7 @@ from phreg.distill.memory import memory_of_data
 from phreg.distill.result import finished_report
 from phreg.distill.student import new_student
 from phreg.errors import CacheError, MissingTargetsError, ObjectNotFoundError
+from phreg.method.denoising import denoiser_of
 from phreg.models import Backbone, load_teacher
 from phreg.pipeline.columns_present import absent_roots
 from phreg.pipeline.prepare import Prepared, shard_urls, target_specs
@@ -29,8 +30,9 @@ BACKWARD_COST = 2  # a backward pass costs about two forward passes
 
 @dataclass(frozen=True)
 class TargetsPlan:
-    """One kind of targets, denoised `by` a method. `forward_passes` counts views; sizes are of what is still
-    to be made, but for `whole_bytes`: those of all of them.
+    """One kind of targets, denoised `by` a method. `forward_passes` counts views, `fitting_steps` those of an
+    optimiser where something is fitted to each crop; `flops` are of both. Sizes are of what is still to be
+    made, but for `whole_bytes`: those of all of them.
 
     `seconds`: how long `max_actors` take for it at the rate of an earlier run; None if there was none.
     `gpu_hours`: the hours that they hold GPUs for.
@@ -43,6 +45,7 @@ class TargetsPlan:
     shards_done: int
     images: int
     forward_passes: int
+    fitting_steps: int
     flops: float
     cache_bytes: int
     objects: int
@@ -129,6 +132,7 @@ def _plan_targets(
     images = [sizes[url].samples for url in missing]
     rows = [count * spec.crops_per_image for count in images]
     passes, generation = sum(rows) * spec.denoised_by.forward_passes, config.generation
+    fitting = denoiser_of(spec.denoised_by).fitting_flops(spec.dim, spec.patches)
     rate = known_rate(Folder(config.output), "targets", spec, generation.gpus)
     actors = min(generation.max_actors, max(len(missing), 1))
     seconds = passes / (rate * actors) if rate else None
@@ -140,7 +144,8 @@ def _plan_targets(
         shards_done=len(urls) - len(missing),
         images=sum(images),
         forward_passes=passes,
-        flops=passes * flops,
+        fitting_steps=sum(rows) * spec.denoised_by.fitting_steps,
+        flops=passes * flops + sum(rows) * fitting,
         cache_bytes=sum(estimated_bytes(spec, count) for count in rows),
         objects=sum(estimated_objects(spec, count) for count in rows),
         whole_bytes=sum(estimated_bytes(spec, sizes[url].samples * spec.crops_per_image) for url in urls),

@@ -52,7 +52,7 @@ def known_rate(output: Folder, kind: Work, spec: TargetSpec, gpus: float) -> flo
 
 def _key(kind: Work, spec: TargetSpec, gpus: float) -> str:
     """Digest of what speed depends on: the network, its input, and whether it has a GPU. Not of views: a
-    forward pass sees one."""
+    forward pass sees one. But of what is fitted to them beside, which takes its time."""
     fields = {
         "kind": kind,
         "teacher": spec.teacher.model_dump(mode="json"),
@@ -61,4 +61,6 @@ def _key(kind: Work, spec: TargetSpec, gpus: float) -> str:
         "image_size": spec.image_size,
         "gpus": gpus,
     }
+    if kind == "targets" and spec.denoised_by.fitting_steps:
+        fields["denoiser"] = spec.denoised_by.model_dump(mode="json")
     return digest_json(fields)

@@ -57,6 +57,7 @@ def test_the_digest_stays_what_it_was() -> None:
             {"method": "refined_views", "combine": how}
             for how in ("mean", "trimmed_mean", "median", "agreement")
         ),
+        {"method": "dvt", "max_shift": make_spec().max_shift},
         {"method": "test_time_registers", "neurons": [[0, 3], [1, 2]], "then": "refined_views"},
         {"method": "position_subspace", "directions": "AAAAAA==", "then": {"views": 4}},
     ],

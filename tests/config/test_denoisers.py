@@ -128,6 +128,11 @@ def test_a_section_is_written_as_it_is_read() -> None:
         ({"method": "test_time_registers", "neurons": []}, "denoised.neurons: Tuple should have at least 1"),
         ({"method": "position_subspace", "images": 1}, "denoised.images: Input should be greater than"),
         ({"method": "position_subspace", "directions": "é"}, "denoised.directions: String should match"),
+        ({"method": "dvt", "views": 1}, "denoised.views: Input should be greater than or equal to 2"),
+        ({"method": "dvt", "max_shift": 0}, "denoised.max_shift: Input should be greater than 0"),
+        ({"method": "dvt", "steps": 0}, "denoised.steps: Input should be greater than 0"),
+        ({"method": "dvt", "learning_rate": 0}, "denoised.learning_rate: Input should be greater than 0"),
+        ({"steps": 9}, "denoised.steps: an option of method: dvt; this is method: views"),
         ({"denoiser": {"method": "views"}}, "targets.denoised.denoiser: unknown key"),
     ],
 )  # fmt: skip

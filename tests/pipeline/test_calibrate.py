@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from phreg.cache import TargetStore, open_cache
+from phreg.cli import main
 from phreg.config.denoisers import TestTimeRegistersConfig
 from phreg.config.run import RunConfig, load_config
 from phreg.data import read_shard
@@ -102,6 +103,28 @@ def test_a_plan_writes_nothing_and_counts_the_passes(tmp_path: Path) -> None:
     }  # fmt: skip
     assert planned["clean"].by == "test-time registers, 3 views"
     assert {name: found.digest for name, found in planned.items()} == prepare(config).targets
+
+
+def test_a_plan_counts_what_is_fitted_beside_the_passes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitted = {"method": "dvt", "views": 4, "steps": 50}
+    config = config_of(tmp_path, fitted=fitted, plain={"views": 4})
+    planned = {targets.name: targets for targets in make_plan(config).targets}
+    assert {name: (found.forward_passes, found.fitting_steps) for name, found in planned.items()} == {
+        "fitted": (12 * 4, 12 * 50), "plain": (12 * 4, 0),
+    }  # fmt: skip
+    assert planned["fitted"].flops > planned["plain"].flops
+    assert main(["plan", str(tmp_path / "run.yaml")]) == 0
+    shown = capsys.readouterr().out
+    assert "fitting steps" in shown
+    assert "DVT of 4 views, 50 steps" in shown
+    prepared = prepare(config)
+    store = TargetStore.open(Folder(config.cache_url), prepared.targets["fitted"])
+    generator = TargetGenerator(partial(load_teacher, config.teacher), store)
+    for url in (*prepared.train, *prepared.validation):
+        generator.generate(url)
+    assert verify_store(store, str(tmp_path / "run.yaml"), samples=2, seed=0).problems == []
 
 
 def test_a_teacher_without_outliers_is_refused_before_anything_starts(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ ROWS: list[dict[str, Any]] = [
     {},
     {"views": 3},
     {"method": "refined_views", "views": 3, "combine": "median"},
+    {"method": "dvt", "views": 3, "steps": 2},
     {"method": "test_time_registers", "neurons": [[0, 3]]},
     {"method": "position_subspace", "images": 8, "then": {"method": "views", "views": 3}},
 ]

@@ -25,6 +25,9 @@ def test_a_rate_is_that_of_the_last_run_with_the_same_network_and_device(tmp_pat
     note_rate(folder, "students", spec, 0, 70, 10.0)
     assert known_rate(folder, "targets", spec, 0) == 3.0
     assert known_rate(folder, "targets", make_spec(views=7), 0) == 3.0  # a forward pass sees one view
+    fitted = make_spec(denoiser={"method": "dvt", "views": 4, "max_shift": spec.max_shift})
+    assert known_rate(folder, "targets", fitted, 0) is None  # beside its passes something is fitted
+    assert known_rate(folder, "students", fitted, 0) == 7.0
     assert known_rate(folder, "targets", spec, 1) == 50.0
     assert known_rate(folder, "students", spec, 0) == 7.0
     assert known_rate(folder, "targets", make_spec(image_size=32), 0) is None
