@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.prefect_home import prefect_home
+from tests.prefect_homes import prefect_home
 
 PHREG = [sys.executable, "-c", "import sys; from phreg.cli import main; sys.exit(main())"]
 MARK = "PHREG_TEST_MARK"

@@ -23,7 +23,7 @@ from phreg.execution import jobs
 from phreg.execution.jobs import Jobs
 from phreg.execution.metrics import METRICS
 from tests.faults.clusters import loopback_cluster
-from tests.prefect_home import prefect_home
+from tests.prefect_homes import prefect_home
 from tests.processes import Starter, starter
 from tests.small_run import write_config
 

@@ -17,7 +17,7 @@ import flows.run  # noqa: F401  (as a flow's process does)
 from flows.server import ensure_server
 from phreg.errors import ConfigError
 from phreg.storage import Folder
-from tests.prefect_home import prefect_home
+from tests.prefect_homes import prefect_home
 
 DEAD = "http://127.0.0.1:9"
 NAMES = [

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from tests.flows.test_progress import prefect_log
-from tests.prefect_home import prefect_home
+from tests.prefect_homes import prefect_home
 from tests.terminals import in_terminal
 
 SCRIPT = """
