@@ -23,7 +23,7 @@ from phreg.report.markdown import markdown_table
 PLAIN_ELSEWHERE = "a plain stack in a class of its own, without an adapter here"
 # timm's modules whose networks are no plain ViTs of a class we know, by the reason.
 _REASONS = {
-    PLAIN_ELSEWHERE: "beit deepseek_vit gemma4_vit qwen3_vit vision_transformer_relpos",
+    PLAIN_ELSEWHERE: "beit deepseek_vit gemma4_vit qwen3_vit",
     "attention of another kind (over channels, gated by position, with class attention at the end)": (
         "cait convit xcit"
     ),
@@ -51,10 +51,12 @@ REASONS = {module: reason for reason, modules in _REASONS.items() for module in 
 
 MODULES = {name: module for module in timm.list_modules() for name in timm.list_models(module=module)}
 _LOADS = "load"
+_TEACHERS = "load, but take no registers"
 
 
 class Found(NamedTuple):
-    """Of one architecture: why it does not load, and why it cannot be a student; empty where it can."""
+    """Of one architecture: why it does not load, and why it cannot be a student with registers; empty where
+    it can."""
 
     name: str
     refused: str = ""
@@ -84,7 +86,7 @@ def look(name: str, reason: str = "") -> Found:
             append_registers(family, vit, torch.zeros(1, 4, vit.embed_dim))
             check_stock(vit, base_architecture(vit), vit_arguments(vit))
         except ModelError as error:
-            return Found(name, no_student=error.found)
+            return Found(name, no_student=error.found or error.problem)
     return Found(name)
 
 
@@ -93,13 +95,14 @@ def as_markdown(found: Sequence[Found]) -> str:
     plain, students = sum(one.plain for one in found), sum(not one.no_student for one in loads)
     groups: dict[str, list[str]] = defaultdict(list)
     for one in found:
-        groups[one.refused or one.no_student or _LOADS].append(one.name)
-    ordered = sorted(groups, key=lambda why: (why != _LOADS, why != PLAIN_ELSEWHERE, -len(groups[why])))
+        groups[one.refused or (_TEACHERS if one.no_student else _LOADS)].append(one.name)
+    first = (_LOADS, _TEACHERS, PLAIN_ELSEWHERE)
+    ordered = sorted(groups, key=lambda why: (*(why != one for one in first), -len(groups[why])))
     rows = [(why, str(len(groups[why])), _by_module(groups[why])) for why in ordered]
     return (
         f"Of {len(found)} architectures of timm {timm.__version__}, {plain} are plain stacks of blocks over "
         f"patches: **{len(loads)} of them load ({len(loads) / max(plain, 1):.0%})**, {students} of these can "
-        "be students.\n\n"
+        "be students with registers.\n\n"
         + markdown_table(("", "architectures", "timm's modules, and how many of each"), rows)
     )
 

@@ -57,6 +57,12 @@ class TestTimeRegisters(NetworkChange[TestTimeRegistersConfig]):
             raise ConfigError(
                 f"last_block is {last}", expected=f"0 to {len(layers) - 1}, a block before the last"
             )
+        if not backbone.family.takes_registers:
+            raise ConfigError(
+                "test_time_registers needs a network to which a token can be added",
+                found=f"timm's {backbone.family.kind.__name__}, which takes none",
+                remedy="take another method, for instance views",
+            )
         super().check(backbone)
 
     def found(self, backbone: Backbone, images: Float[Tensor, "N 3 H W"]) -> TestTimeRegistersConfig:

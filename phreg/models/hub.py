@@ -1,6 +1,7 @@
 """Students in timm's hub layout: `config.json` and `model.safetensors`, loadable by stock timm."""
 
 import contextlib
+import inspect
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -54,7 +55,7 @@ def hub_files(model: Backbone, extra: dict[str, Any] | None = None) -> dict[str,
         "num_classes": arguments["num_classes"],
         "num_features": arguments["embed_dim"],
         "global_pool": arguments["global_pool"],
-        "model_args": arguments | {"dynamic_img_size": True},
+        "model_args": arguments | ({"dynamic_img_size": True} if _takes_any_size(vit) else {}),
         "pretrained_cfg": {
             "tag": "phreg",
             "input_size": [3, *model.image_size],
@@ -71,6 +72,11 @@ def hub_files(model: Backbone, extra: dict[str, Any] | None = None) -> dict[str,
     }
     files = {CONFIG_FILE: json.dumps(config, indent=2).encode(), WEIGHTS_FILE: _as_safetensors(vit)}
     return files if model.connector is None else files | {CONNECTOR_FILE: _as_safetensors(model.connector)}
+
+
+def _takes_any_size(vit: Module) -> bool:
+    """Whether timm's own network of that class can."""
+    return "dynamic_img_size" in inspect.signature(type(vit).__init__).parameters
 
 
 def _as_safetensors(module: Module) -> bytes:

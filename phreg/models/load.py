@@ -64,8 +64,9 @@ def load_backbone(
     """A frozen ViT in eval mode that maps normalised images to dense features.
 
     Args:
-        model: a name or a network of timm's (`VisionTransformer`, `Eva`, `NaFlexVit`), copied and left as it
-            is. Names are `timm/NAME[.TAG]`, `open_clip/NAME[:TAG]`, `local-dir:PATH` (timm's hub layout),
+        model: a name or a network of timm's (`VisionTransformer`, `Eva`, `NaFlexVit`,
+            `VisionTransformerRelPos`), copied and left as it is. Names are `timm/NAME[.TAG]`,
+            `open_clip/NAME[:TAG]`, `local-dir:PATH` (timm's hub layout),
             `hf-hub:OWNER/NAME[@REVISION]` (that layout on a hub), `open_clip-dir:PATH` (open_clip's)
             and `phreg/small-clip` (the one we ship).
         checkpoint: fsspec URL of weights in timm's, DINOv2's or CLIP's naming; without one, a named

@@ -10,7 +10,8 @@ Shapes: B batch, N tokens (prefix tokens, then the P = h w patches), D width, H 
 | `naclip`   | softmax(k k^T + gaussian of the distance) | left out                    | NACLIP   |
 | `qq`       | softmax(q q^T)                           | left out                     | ClearCLIP |
 
-All products are scaled by 1 / sqrt(d), and are of rotated queries and keys where positions are rotary.
+All products are scaled by 1 / sqrt(d), and are of rotated queries and keys where positions are rotary. The
+biases of relative positions, which are of q k^T, are in `standard` alone.
 """
 
 from collections.abc import Callable
@@ -119,5 +120,6 @@ def run_last_block(
 
 
 def _joined(attention: Any, heads: Float[Tensor, "B H N d"]) -> Float[Tensor, "B N D"]:
-    projected: Tensor = attention.proj(attention.norm(heads.transpose(1, 2).flatten(2)))
+    joined = heads.transpose(1, 2).flatten(2)
+    projected: Tensor = attention.proj(attention.norm(joined) if hasattr(attention, "norm") else joined)
     return projected

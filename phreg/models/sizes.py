@@ -32,6 +32,9 @@ def resize(vit: Any, image_size: int | tuple[int, int] | None, how: str) -> str 
         vit.pos_embed = nn.Parameter(torch.cat([for_prefix, resample_grid(for_grid, old, new, how)], 1))
     if hasattr(getattr(vit, "rope", None), "update_feat_shape"):
         vit.rope.update_feat_shape(list(new))
+    for module in vit.modules():
+        if hasattr(module, "set_window_size"):  # relative positions
+            module.set_window_size(new)
     return digest
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from timm.layers import AttentionRope
 from timm.models.eva import Eva
+from torch import nn
 
 from phreg.models.backbone import Backbone
 from phreg.models.families.family import not_identity
@@ -73,7 +74,7 @@ def _last_block(model: Backbone) -> tuple[list[str], str]:
     lines = [*(_VALUE if short else _BEFORE), *(_of_eva if is_eva else _of_vit)(block, short)]
     lines += READ_OUTS[model.read_out].timm
     inner = "v.transpose(1, 2).flatten(2)" if is_eva or not short else "v"
-    inner = f"last.attn.norm({inner})" if not_identity(block.attn.norm) else inner
+    inner = f"last.attn.norm({inner})" if not_identity(getattr(block.attn, "norm", nn.Identity())) else inner
     if not is_eva:
         branch, mlp = f"last.ls1(last.attn.proj({inner}))", "last.ls2(last.mlp(last.norm2(x)))"
     else:

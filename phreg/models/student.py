@@ -92,7 +92,8 @@ def add_registers(
     (paper section 3.3). The class token's positional embedding is folded into the class token, which
     changes nothing in what it computes and gives the layout of timm's `..._reg4_dinov2`.
 
-    `read_out` defaults to `default_read_out`. Raises `ModelError` for fewer than one register.
+    `read_out` defaults to `default_read_out`. Raises `ModelError` for fewer than one register, and for a
+    network that takes none.
     """
     if registers is not None and (registers < 1 or registers != int(registers)):
         raise ModelError(
@@ -113,7 +114,16 @@ def add_registers(
 
 
 def append_registers(family: Family, vit: Any, tokens: Float[Tensor, "1 n D"]) -> None:
-    """These tokens become registers, after those that there are, without positional embedding."""
+    """These tokens become registers, after those that there are, without positional embedding.
+
+    Raises `ModelError` for a network that takes none.
+    """
+    if not family.takes_registers:
+        raise ModelError(
+            f"timm's {family.kind.__name__} has no register tokens, and no place for any",
+            expected="a network to whose patches tokens can be added",
+            remedy="take another network for the student (students[].model), or registers: none",
+        )
     _fold_prefix_positions(vit)
     old = [] if vit.reg_token is None else [vit.reg_token.detach()]
     vit.reg_token = nn.Parameter(torch.cat([*old, tokens.to(vit.patch_embed.proj.weight)], 1))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from phreg.errors import CheckpointError
 from phreg.models.families import family_of
+from phreg.models.families.relative import named_as_others
 from phreg.models.head import may_project
 from phreg.models.weight_files import check_values
 
@@ -32,6 +33,7 @@ def load_weights(vit: Any, state: Mapping[str, Any], source: str, head: str | No
     state = {k: v for k, v in state.items() if not str(k).startswith(_NOT_OURS)}
     if isinstance(vit, NaFlexVit):
         return _load_naflex(vit, state, source)
+    named_as_others(vit)
     _check_patch(vit, state, source)
     _take_grid(vit, state)
     try:

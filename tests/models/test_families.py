@@ -30,7 +30,7 @@ from phreg.models import (
 from phreg.models.families import family_of
 from phreg.models.read_outs import READ_OUTS
 from phreg.pipeline.plan import flops_of
-from tests.models.tiny_families import MADE, tiny
+from tests.models.tiny_families import MADE, WITHOUT_REGISTERS, tiny
 
 EXACT = {"rtol": 0, "atol": 1e-5}
 every_family = pytest.mark.parametrize("name", MADE)
@@ -38,6 +38,10 @@ every_family = pytest.mark.parametrize("name", MADE)
 
 def loaded(name: str, **options: Any) -> Backbone:
     return load_backbone(tiny(name), pos_embed_resize="timm", **options)
+
+
+def registers_of(name: str, number: int) -> int | None:
+    return None if name.startswith(WITHOUT_REGISTERS) else number
 
 
 def images_for(backbone: Backbone, rows: int = 4, columns: int = 4, seed: int = 0) -> Tensor:
@@ -73,7 +77,9 @@ def test_at_another_size_too(name: str, grid: tuple[int, int]) -> None:
     """Taken at the time of use, and once at load, against a network that timm lets change its size."""
     backbone = loaded(name)
     images = images_for(backbone, *grid)
-    stock = tiny(name, dynamic_img_size=True)
+    stock = tiny(name) if name.startswith(WITHOUT_REGISTERS) else tiny(name, dynamic_img_size=True)
+    if name.startswith(WITHOUT_REGISTERS):
+        stock.set_input_size(tuple(images.shape[-2:]))
     expected = timms_features(stock, images, backbone.projects)
     torch.testing.assert_close(flat(backbone(images)), expected, **EXACT)
     at_load = loaded(name, image_size=tuple(images.shape[-2:]))
@@ -169,8 +175,10 @@ def test_heads_give_the_blocks_own_attention(name: str) -> None:
         return
     x = torch.randn(2, vit.num_prefix_tokens + 16, vit.embed_dim, generator=torch.Generator().manual_seed(1))
     q, k, v = family.heads(block.attn, block.norm1(x), rope)
-    attended = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-    middle = x + family.scaled(block, block.attn.proj(block.attn.norm(attended)))
+    bias = rope if name.startswith(WITHOUT_REGISTERS) else None
+    attended = nn.functional.scaled_dot_product_attention(q, k, v, bias).transpose(1, 2).flatten(2)
+    attended = attended if bias is not None else block.attn.norm(attended)
+    middle = x + family.scaled(block, block.attn.proj(attended))
     torch.testing.assert_close(middle + family.mlp(block, middle), family.run_block(block, x, rope), **EXACT)
 
 
@@ -183,7 +191,7 @@ def test_a_block_before_the_last(name: str) -> None:
         expected = vit.fc_norm(vit.norm(between))
     torch.testing.assert_close(flat(backbone(images)), expected, **EXACT)
     assert not backbone.projects
-    student = add_registers(backbone, 2)
+    student = add_registers(backbone, registers_of(name, 2))
     assert len(student.vit.blocks) == 1
     with pytest.raises(ModelError, match="no block 7"):
         loaded(name, block=7)
@@ -197,6 +205,10 @@ def test_a_teacher_can_be_a_student(name: str) -> None:
     same = add_registers(backbone, None, read_out="standard")
     torch.testing.assert_close(same(images), backbone(images), **EXACT)
     before = backbone.vit.num_prefix_tokens
+    if registers_of(name, 3) is None:
+        with pytest.raises(ModelError, match=r"no register tokens(.|\n)*registers: none"):
+            add_registers(backbone, 3)
+        return
     student = add_registers(backbone, 3, read_out="standard").unlock()
     assert student.vit.num_prefix_tokens == before + 3
     student.vit.reg_token.data[:, -1].mul_(-2)
@@ -254,9 +266,9 @@ def _saved(student: Student, folder: Path) -> None:
 def test_students_of_every_family_are_stock_timm_models(tmp_path: Path) -> None:
     """In one process that has no phreg."""
     for i, name in enumerate(MADE):
-        student = add_registers(loaded(name), 3, read_out="standard")
-        with torch.no_grad():
-            student.vit.reg_token.mul_(3)
+        student = add_registers(loaded(name), registers_of(name, 3), read_out="standard")
+        if student.vit.reg_token is not None:
+            student.vit.reg_token.data.mul_(3)
         _saved(student, tmp_path / str(i))
         images = images_for(student)
         torch.testing.assert_close(load_student(str(tmp_path / str(i)))(images), student(images), **EXACT)
@@ -288,7 +300,9 @@ def test_a_teachers_architecture_is_plain_data_that_tells_networks_apart(name: s
 @every_family
 def test_a_run_knows_beforehand_what_a_student_will_be(name: str) -> None:
     """As `plan` and `prepare` build it: with the config's defaults, and its dense features counted."""
-    student = new_student(loaded(name), StudentConfig(name="test", targets="raw", registers=2))
+    student = new_student(
+        loaded(name), StudentConfig(name="test", targets="raw", registers=registers_of(name, 2))
+    )
     plain = family_of(student.vit).is_plain(student.vit.blocks[-1])
     assert student.read_out == ("value" if student.projects and plain else "standard")
     assert flops_of(student) > 0

@@ -13,6 +13,9 @@ _WIDE_HEADS: dict[str, Any] = {
     "num_heads": 2,
 }  # rotation wants heads of 8 and more
 
+WITHOUT_REGISTERS = "relative positions"
+"""The names of networks that have no place for register tokens begin so."""
+
 # name: timm's architecture, and what is other than small in it
 MADE: dict[str, tuple[str, dict[str, Any]]] = {
     "CLIP": ("vit_base_patch16_clip_224", {"num_classes": 16}),
@@ -58,6 +61,11 @@ MADE: dict[str, tuple[str, dict[str, Any]]] = {
         "vit_5b_patch16_sapiens2",
         {"embed_dim": 64, "depth": 2, "num_heads": 4, "num_kv_heads": (2, 4)},
     ),
+    WITHOUT_REGISTERS: ("vit_relpos_small_patch16_224", {}),
+    f"{WITHOUT_REGISTERS}, shared": ("vit_srelpos_small_patch16_224", {}),
+    f"{WITHOUT_REGISTERS}, class token": ("vit_relpos_medium_patch16_cls_224", {}),
+    f"{WITHOUT_REGISTERS}, in a table": ("vit_relpos_base_patch16_clsgap_224", {"rel_pos_type": "bias"}),
+    f"{WITHOUT_REGISTERS}, norms behind": ("vit_relpos_base_patch16_rpn_224", {}),
     "multimodal rotary": (
         "vit_small_patch16_dinov3",
         _WIDE_HEADS | {"rope_type": "mrope", "rope_mrope_section": (4, 6, 6), "rope_grid_offset": 0.0},

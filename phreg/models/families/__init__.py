@@ -9,11 +9,12 @@ from phreg.models.families.distilled import undistilled
 from phreg.models.families.eva import Evas
 from phreg.models.families.family import Family, Heads, Rope
 from phreg.models.families.naflex import plain_naflex
+from phreg.models.families.relative import RelativeVisionTransformers, named_as_others
 from phreg.models.families.vision_transformer import VisionTransformers
 
 __all__ = ["FAMILIES", "Family", "Heads", "Rope", "as_plain", "check_class", "family_of"]
 
-FAMILIES: tuple[Family, ...] = (VisionTransformers(), Evas())
+FAMILIES: tuple[Family, ...] = (VisionTransformers(), Evas(), RelativeVisionTransformers())
 
 
 def family_of(vit: Any, name: str = "The model") -> Family:
@@ -33,7 +34,9 @@ def family_of(vit: Any, name: str = "The model") -> Family:
 
 def as_plain(vit: Any) -> Any:
     """A distilled DeiT or a NaFlexVit as the plain ViT that it is to the patches; any other as it is."""
-    return plain_naflex(vit) if isinstance(vit, NaFlexVit) else undistilled(vit)
+    if isinstance(vit, NaFlexVit):
+        return plain_naflex(vit)
+    return named_as_others(undistilled(vit))
 
 
 def check_class(vit: Any, name: str = "The model") -> None:

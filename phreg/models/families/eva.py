@@ -35,7 +35,6 @@ _ROPES: dict[type[nn.Module], str] = {
 class Evas(Family):
     kind = Eva
     holds = "EVA-02, EVA-CLIP, DINOv3, Perception Encoder, EUPE, RoPE-ViT, LingBot-Vision, Sapiens2"
-    register_argument = "num_reg_tokens"
 
     def ropes(self, vit: Any, grid: tuple[int, int]) -> Sequence[Rope]:
         if vit.rope is None:

@@ -18,17 +18,18 @@ from torch import Tensor, nn
 from phreg.errors import ModelError
 
 Rope = Tensor | None
-"""Rotary embeddings of the patches, for one block; None in networks without."""
+"""Rotary embeddings of the patches, or biases of the attention, for one block; None in networks without."""
 Heads = tuple[Tensor, Tensor, Tensor]
 """Queries, keys and values [B, H, N, d], normalised and rotated as the block's attention has them."""
 
 
 class Family(ABC):
-    """Stateless. `kind`: timm's class; `holds`: models of it that people know, for messages."""
+    """Stateless. `kind`: timm's class; `holds`: models of it that people know, for messages;
+    `takes_registers`: whether tokens can be added to its networks."""
 
     kind: ClassVar[type[nn.Module]]
     holds: ClassVar[str]
-    register_argument: ClassVar[str]
+    takes_registers: ClassVar[bool] = True
 
     def check(self, vit: Any) -> None:
         """Raise `ModelError` for a network with parts that `Backbone` does not know."""
@@ -41,7 +42,7 @@ class Family(ABC):
             )
 
     def ropes(self, vit: Any, grid: tuple[int, int]) -> Sequence[Rope]:
-        """For each block, the rotary embeddings of a grid (h, w)."""
+        """For each block, the rotary embeddings, or the biases, of a grid (h, w)."""
         return [None] * len(vit.blocks)
 
     @abstractmethod

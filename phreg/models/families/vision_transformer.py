@@ -1,7 +1,7 @@
 """timm's `VisionTransformer`: absolute positions, fused attention, LayerScale as modules."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import timm
 from jaxtyping import Float
@@ -28,9 +28,8 @@ _RADIO_CORNERS = ("base_patch16_radio_v3", "huge_patch16_radio_v3")  # whose pos
 
 
 class VisionTransformers(Family):
-    kind = VisionTransformer
+    kind: ClassVar[type[nn.Module]] = VisionTransformer
     holds = "CLIP, OpenCLIP, DFN, DINO, DINOv2, DeiT, AugReg, MAE, SigLIP, AIMv2, C-RADIO, TIPSv2"
-    register_argument = "reg_tokens"
 
     def check(self, vit: Any) -> None:
         super().check(vit)
