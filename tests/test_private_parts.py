@@ -30,6 +30,8 @@ def _imported() -> Iterator[str]:
                 yield from (f"{node.module}.{name.name}" for name in node.names)
             elif isinstance(node, ast.Import):
                 yield from (name.name for name in node.names)
+            elif isinstance(node, ast.Constant) and re.fullmatch(r"[\w.]+:\w+", str(node.value)):
+                yield str(node.value).partition(":")[0]  # "module:name", as uvicorn is told
 
 
 def _is_private(name: str) -> bool:
