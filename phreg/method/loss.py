@@ -94,10 +94,11 @@ def distillation_loss(target: Tensor, predicted: Tensor, weights: Tensor | None 
             found=f"{list(predicted.shape)} predicted",
         )
     channels = 1 if target.ndim == 4 else -1
-    patches = target.select(channels, 0).shape
-    if weights is not None and weights.shape != patches:
+    if weights is not None and weights.shape != target.sum(channels).shape:
         raise ConfigError(
-            "The weights do not fit the features", f"one a patch, {list(patches)}", str(list(weights.shape))
+            "The weights do not fit the features",
+            expected=f"one a patch, {list(target.sum(channels).shape)}",
+            found=str(list(weights.shape)),
         )
     target, predicted = target.float(), predicted.float()
     terms = {name: term.of(target, predicted, channels, weights) for name, term in TERMS.items()}
