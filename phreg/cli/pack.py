@@ -22,6 +22,10 @@ def add(commands: Any) -> None:
     parser.add_argument("images", metavar="IMAGES", help="folder of images, at any depth; local or a URL")
     parser.add_argument("out", metavar="OUT", help="folder for the shards; local or a URL")
     parser.add_argument(
+        "--list", metavar="FILE", dest="listed",
+        help="pack only the images that this text file names, one path a line: in IMAGES, or whole",
+    )  # fmt: skip
+    parser.add_argument(
         "--samples-per-shard", type=positive, metavar="N", help=f"images per shard ({SAMPLES_PER_SHARD})"
     )
 
@@ -31,7 +35,10 @@ def pack(options: argparse.Namespace) -> int:
 
     most = options.samples_per_shard or SAMPLES_PER_SHARD
     with showing("packing", "listing the images"):
-        report = pack_images(options.images, options.out, most, on_progress=partial(tell, "reading"))
+        on_progress = partial(tell, "reading")
+        report = pack_images(
+            options.images, options.out, most, on_progress=on_progress, listed=options.listed
+        )
     say(
         f"{report.samples} images in {len(report.shards)} shards ({human_bytes(report.bytes)}): "
         f"{report.written} written, {report.reused} there before"

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from phreg.data.pack_list import listed_images
 from phreg.data.pack_record import PackedShard, another_set, check_source, read_records, shard_stem
 from phreg.data.pack_source import SourceImage, list_images, read_image
 from phreg.data.urls import shard_name
@@ -52,27 +53,31 @@ def pack_images(
     max_bytes_per_shard: int = 256 * 1024**2,
     name: str | None = None,
     on_progress: Progress | None = None,
+    listed: str | None = None,
 ) -> PackReport:
     """Pack all images below `source` into `out/NAME-000000.tar` and so on; both are paths or fsspec URLs.
 
     `name` is the out folder's own by default. Hidden files and folders are left alone. Images that do
     not decode are listed in the report and in `out/quarantine.jsonl`. A shard takes `samples_per_shard`
     images of at most `max_bytes_per_shard` together, and is held in memory. `on_progress` gets the
-    images done and their number. Raises `ConfigError` for a source without images, and where `out`
-    holds shards of another set.
+    images done and their number. `listed`: a file that names the images to pack, beside those packed
+    already; all by default. Raises `ConfigError` for a source without images or without one that is
+    listed, and where `out` holds shards of another set.
     """
     source_folder, out_folder = Folder(str(source)), Folder(str(out))
     name = _checked_name(name, out_folder)
     if samples_per_shard < 1 or max_bytes_per_shard < 1:
         raise ConfigError("A shard takes at least one image", "samples and bytes of a shard above 0")
     sizes = list_images(source_folder)
+    wanted = sizes if listed is None else listed_images(listed, source_folder, sizes)
     records = read_records(out_folder, name)
     check_source(records, sizes, out_folder)
-    packer = _Packer(source_folder, out_folder, name, on_progress or (lambda done, total: None), len(sizes))
+    seen = {member for record in records.values() for member in record.members}
+    new = [member for member in sizes.items() if member not in seen and member[0] in wanted]
+    total = sum(len(record.members) for record in records.values()) + len(new)
+    packer = _Packer(source_folder, out_folder, name, on_progress or (lambda done, total: None), total)
     written = packer.complete(records)
     largest_before = max((len(record.members) for record in records.values()), default=0)
-    seen = {member for record in records.values() for member in record.members}
-    new = [member for member in sizes.items() if member not in seen]
     for members in _partition(new, samples_per_shard, max_bytes_per_shard):
         record = packer.pack(len(records), members)
         if record.members:

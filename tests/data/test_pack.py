@@ -143,6 +143,38 @@ def test_a_run_stopped_at_any_image_can_go_on(source: Path, out: Path, tmp_path:
     assert content(out) == content(tmp_path / "whole" / "photos")
 
 
+def test_only_what_a_list_names_is_packed(source: Path, out: Path) -> None:
+    """By paths in the folder or whole ones; a longer list later adds what it adds."""
+    listed = source.parent / "list.txt"
+    listed.write_text(f"x.jpg\r\n\n./a/b.c.jpg\n{source}/img_3.jpg\nx.jpg\n")
+    done: list[tuple[int, int]] = []
+    report = pack_images(source, out, on_progress=lambda *at: done.append(at), listed=str(listed))
+    keys = {sample_key(path) for path in ("x.jpg", "a/b.c.jpg", "img_3.jpg")}
+    assert {sample.key for sample in read_shard(report.shards[0]).samples} == keys
+    assert done[-1] == (3, 3)
+    listed.write_text("ü ñ.webp\nx.jpg\n")
+    more = pack_images(source, out, listed=str(listed))
+    assert (more.samples, len(more.shards), more.reused) == (4, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("x.jpg\nno.jpg\nnotes.txt\n", "no such image: no.jpg, notes.txt"),
+        ("\n", "no lines"),
+        (None, "no such"),
+    ],
+)
+def test_a_list_of_other_things_is_refused(source: Path, out: Path, text: str | None, found: str) -> None:
+    listed = source.parent / "list.txt"
+    if text is not None:
+        listed.write_text(text)
+    with pytest.raises(ConfigError, match=r"list\.txt") as caught:
+        pack_images(source, out, listed=str(listed))
+    assert found in str(caught.value)
+    assert not out.exists()
+
+
 def test_new_images_go_into_new_shards(source: Path, out: Path) -> None:
     pack_images(source, out, samples_per_shard=4)
     before = content(out)
