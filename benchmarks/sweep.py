@@ -23,7 +23,7 @@ from phreg.report.markdown import markdown_table
 PLAIN_ELSEWHERE = "a plain stack in a class of its own, without an adapter here"
 # timm's modules whose networks are no plain ViTs of a class we know, by the reason.
 _REASONS = {
-    PLAIN_ELSEWHERE: "beit deepseek_vit gemma4_vit qwen3_vit",
+    PLAIN_ELSEWHERE: "deepseek_vit gemma4_vit qwen3_vit",
     "attention of another kind (over channels, gated by position, with class attention at the end)": (
         "cait convit xcit"
     ),

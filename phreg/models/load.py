@@ -65,7 +65,7 @@ def load_backbone(
 
     Args:
         model: a name or a network of timm's (`VisionTransformer`, `Eva`, `NaFlexVit`,
-            `VisionTransformerRelPos`), copied and left as it is. Names are `timm/NAME[.TAG]`,
+            `VisionTransformerRelPos`, `Beit`), copied and left as it is. Names are `timm/NAME[.TAG]`,
             `open_clip/NAME[:TAG]`, `local-dir:PATH` (timm's hub layout),
             `hf-hub:OWNER/NAME[@REVISION]` (that layout on a hub), `open_clip-dir:PATH` (open_clip's)
             and `phreg/small-clip` (the one we ship).

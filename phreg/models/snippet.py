@@ -3,6 +3,7 @@
 from typing import Any
 
 from timm.layers import AttentionRope
+from timm.models.beit import Beit
 from timm.models.eva import Eva
 from torch import nn
 
@@ -70,12 +71,13 @@ def _imports(lines: list[str]) -> list[str]:
 def _last_block(model: Backbone) -> tuple[list[str], str]:
     """Lines of the last block under a read-out (see `read_outs.py`), and what they give of the patches."""
     block: Any = model.vit.blocks[-1]
-    is_eva, short = isinstance(model.vit, Eva), model.read_out == "value"
-    lines = [*(_VALUE if short else _BEFORE), *(_of_eva if is_eva else _of_vit)(block, short)]
+    short, is_vit = model.read_out == "value", not isinstance(model.vit, Eva | Beit)
+    of_class = _of_vit if is_vit else _of_eva if isinstance(model.vit, Eva) else _of_beit
+    lines = [*(_VALUE if short else _BEFORE), *of_class(block, short)]
     lines += READ_OUTS[model.read_out].timm
-    inner = "v.transpose(1, 2).flatten(2)" if is_eva or not short else "v"
+    inner = "v.transpose(1, 2).flatten(2)" if not (is_vit and short) else "v"
     inner = f"last.attn.norm({inner})" if not_identity(getattr(block.attn, "norm", nn.Identity())) else inner
-    if not is_eva:
+    if is_vit:
         branch, mlp = f"last.ls1(last.attn.proj({inner}))", "last.ls2(last.mlp(last.norm2(x)))"
     else:
         branch, mlp = f"last.attn.proj({inner})", "last.mlp(last.norm2(x))"
@@ -122,3 +124,14 @@ def _of_eva(block: Any, value_alone: bool) -> list[str]:
     if getattr(a, "num_kv_heads", a.num_heads) != a.num_heads:
         lines.append("k, v = (t.repeat_interleave(a.num_heads // a.num_kv_heads, 1) for t in (k, v))")
     return lines
+
+
+def _of_beit(block: Any, value_alone: bool) -> list[str]:
+    """Heads of `Beit`'s attention; its biases have no part in read-outs."""
+    a = block.attn
+    bias = "None" if a.q_bias is None else "torch.cat((a.q_bias, a.k_bias, a.v_bias))"
+    return [
+        "a, x = last.attn, last.norm1(before)",
+        f"qkv = F.linear(x, a.qkv.weight, {bias}).unflatten(-1, (3, a.num_heads, -1))",
+        "q, k, v = qkv.permute(2, 0, 3, 1, 4)",
+    ]

@@ -65,6 +65,11 @@ MADE: dict[str, tuple[str, dict[str, Any]]] = {
     f"{WITHOUT_REGISTERS}, shared": ("vit_srelpos_small_patch16_224", {}),
     f"{WITHOUT_REGISTERS}, class token": ("vit_relpos_medium_patch16_cls_224", {}),
     f"{WITHOUT_REGISTERS}, in a table": ("vit_relpos_base_patch16_clsgap_224", {"rel_pos_type": "bias"}),
+    f"{WITHOUT_REGISTERS}, BEiT": ("beit_base_patch16_224", {}),
+    f"{WITHOUT_REGISTERS}, BEiT, shared": (
+        "beitv2_base_patch16_224",
+        {"use_shared_rel_pos_bias": True, "swiglu_mlp": True, "scale_mlp": True, "qkv_bias": False},
+    ),
     f"{WITHOUT_REGISTERS}, norms behind": ("vit_relpos_base_patch16_rpn_224", {}),
     "multimodal rotary": (
         "vit_small_patch16_dinov3",

@@ -5,6 +5,7 @@ from typing import Any
 from timm.models.naflexvit import NaFlexVit
 
 from phreg.errors import ModelError
+from phreg.models.families.beit import Beits
 from phreg.models.families.distilled import undistilled
 from phreg.models.families.eva import Evas
 from phreg.models.families.family import Family, Heads, Rope
@@ -14,7 +15,7 @@ from phreg.models.families.vision_transformer import VisionTransformers
 
 __all__ = ["FAMILIES", "Family", "Heads", "Rope", "as_plain", "check_class", "family_of"]
 
-FAMILIES: tuple[Family, ...] = (VisionTransformers(), Evas(), RelativeVisionTransformers())
+FAMILIES: tuple[Family, ...] = (VisionTransformers(), Evas(), RelativeVisionTransformers(), Beits())
 
 
 def family_of(vit: Any, name: str = "The model") -> Family:

@@ -6,12 +6,13 @@ student without registers.
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import timm
 import torch.nn.functional as F  # noqa: N812 (torch's own idiom)
 from jaxtyping import Float
 from timm.layers import LayerScale, RelPosMlp
+from timm.models.beit import Beit
 from timm.models.vision_transformer_relpos import (
     RelPosBlock,
     ResPostRelPosBlock,
@@ -27,7 +28,7 @@ from phreg.models.families.vision_transformer import VisionTransformers
 class RelativeVisionTransformers(VisionTransformers):
     """Blocks of plain ViTs, and for each biases [1, H, N, N] in place of rotary embeddings."""
 
-    kind = VisionTransformerRelPos
+    kind: ClassVar[type[nn.Module]] = VisionTransformerRelPos
     holds = "ViTs with relative positions; without registers"
     takes_registers = False
 
@@ -92,10 +93,10 @@ class RelativeVisionTransformers(VisionTransformers):
 
 
 def named_as_others(vit: Any) -> Any:
-    """The same network; one of this family then says by the names of the others what it does not have."""
+    """The same network; one with relative positions then says by others' names what it does not have."""
     network: Any = vit
-    if isinstance(network, VisionTransformerRelPos) and not hasattr(network, "norm_pre"):
-        for name in ("pos_embed", "reg_token", "attn_pool"):
+    if isinstance(network, VisionTransformerRelPos | Beit) and not hasattr(network, "norm_pre"):
+        for name in ("reg_token", "attn_pool", *(() if hasattr(network, "pos_embed") else ("pos_embed",))):
             setattr(network, name, None)
         network.norm_pre = nn.Identity()
         vit.no_embed_class = True
