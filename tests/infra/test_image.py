@@ -23,6 +23,7 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     sent = {Path(line[1:]) for line in lines if line.startswith("!")}
     assert "*" in lines
+    assert lines[-1] == "**/.env"  # which compose reads from infra/
     assert all((ROOT / source).exists() for source in sources)
     assert all(any(source.is_relative_to(kept) for kept in sent) for source in sources)
     assert sent <= sources

@@ -133,7 +133,10 @@ def test_the_prefect_worker_is_as_if_on_the_machine_of_the_head(place: str) -> N
     assert spec["shareProcessNamespace"]
     assert head["volumeMounts"] == worker["volumeMounts"] == [{"name": "ray-logs", "mountPath": "/tmp/ray"}]
     values = {entry["name"]: entry.get("value") for entry in worker["env"]}
+    port = values.pop("PREFECT_WORKER_WEBSERVER_PORT")
     assert values == {"RAY_ADDRESS": "auto", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": None}
+    assert worker["livenessProbe"]["httpGet"] == {"path": "/health", "port": int(port)}
+    assert port != "8080"  # where KubeRay has Ray's metrics, in the same network
 
 
 def test_overlays_differ_in_what_they_are_for() -> None:
