@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from phreg.cache import TargetSpec, TargetStore
 from phreg.data import expand_urls, read_shard
 from phreg.generate import Crop, TargetGenerator
 from phreg.generate.crops import read_crops
+from phreg.generate.teacher import Targets
 from phreg.storage import Folder
 
 DECODE_THREADS = 2
@@ -40,10 +40,10 @@ class StandIn(TargetGenerator):
         shape = (batch, store.spec.patches, store.spec.dim)
         self._features = torch.from_numpy(rng.normal(size=shape).astype(np.float32))
 
-    def _computed(self, crops: Sequence[Crop]) -> Tensor:
+    def _computed(self, crops: Sequence[Crop]) -> Targets:
         with self._lock:
             time.sleep(self._seconds * len(crops))
-            return self._features[: len(crops)]
+            return Targets(self._features[: len(crops)])
 
     @staticmethod
     def _no_teacher() -> Any:
