@@ -7,7 +7,6 @@ from typing import Any
 from phreg.cli.options import add_command, add_config, print_table
 from phreg.cli.progress import showing
 from phreg.cli.tables import say
-from phreg.errors import hide_credentials
 from phreg.extras import require
 
 EXAMPLE_CONFIG = """\
@@ -105,5 +104,4 @@ def show_report(report: Any, path: str, overrides: list[str]) -> None:
     best = best_student(report, load_config(path, overrides))
     if best is not None:
         say(f"\nload {best.report.name}, the best student, with stock timm:\n")
-        url = best.registered.url
-        say(loading_lines(best).replace(url, hide_credentials(url)))
+        say(loading_lines(best))

@@ -16,7 +16,7 @@ def listed_images(url: str, source: Folder, images: Collection[str]) -> set[str]
     Empty lines are left alone. Raises `ConfigError` if it cannot be read, or names what is no image there.
     """
     try:
-        text = read_url(url).decode("utf-8", "surrogateescape")  # as names of files are decoded
+        text = read_url(url).decode("utf-8-sig", "surrogateescape")  # as names of files are decoded
     except StorageError as error:
         raise ConfigError(f"Cannot read the list {url}", error.expected, error.found, error.remedy) from error
     place = str(source.local_path) if source.is_local else source.url

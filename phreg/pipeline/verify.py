@@ -18,7 +18,8 @@ from phreg.pipeline.prepare import Prepared, shard_urls, target_specs
 def verify_store(
     store: TargetStore, config_path: str | None, samples: int, seed: int, device: Device | None = None
 ) -> VerifyReport:
-    """Re-read what is committed; with a config, also that all its shards are, and `samples` of them anew.
+    """Re-read what is committed; with a config, also that all its shards are, and `samples` of them anew:
+    their features, not the variance beside them, which only the checksums guard.
 
     `device`: where, on this machine; default: the config's.
     """

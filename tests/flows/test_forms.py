@@ -46,8 +46,9 @@ def test_what_a_config_may_say_a_form_may(changes: dict[str, Any], tmp_path: Pat
     assert "seed" not in settings
 
 
-@pytest.mark.parametrize("file", sorted(INFRA.glob("*s.yaml")) + sorted(INFRA.glob("clip.yaml")))
-def test_the_examples_are_forms(file: Path) -> None:
+@pytest.mark.parametrize("name", ["photos.yaml", "clip.yaml"])
+def test_the_examples_are_forms(name: str) -> None:
+    file = INFRA / name
     accepted(settings=yaml.safe_load(file.read_text()))
     accepted(config=str(file), overrides=["seed=3"])
 

@@ -23,7 +23,7 @@ def test_images_are_told_while_one_big_shard_is_made(tmp_path: Path) -> None:
     write_shard(tmp_path / "shards" / "tiny-002.tar", n=1)
     path = write_config(tmp_path, images=f"{tmp_path}/shards/tiny-000.tar")
     points = Failpoints(tmp_path / "points")
-    points.add("phreg.method.denoising:_features_of_chunk", "hold", call=IMAGES // 2)
+    points.add("phreg.method.average:_mean", "hold", call=IMAGES // 2)
     with starter(tmp_path, **points.environment()) as start:
         run = start.phreg("run", str(path))
         run.until(lambda: WITHIN.search(run.text) is not None)

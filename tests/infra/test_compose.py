@@ -38,6 +38,12 @@ def test_the_worker_is_as_if_on_the_machine_of_the_head() -> None:
     assert worker["environment"]["RAY_ADDRESS"] == "auto"
 
 
+def test_prefect_s_pages_find_their_api_and_it_has_no_secrets() -> None:
+    server, deployments = (SERVICES[name]["environment"] for name in ("prefect-server", "deployments"))
+    assert server["PREFECT_UI_API_URL"].startswith(f"http://{SERVICES['prefect-server']['ports'][0][:14]}")
+    assert server.keys() | deployments.keys() == {"PREFECT_HOME", "PREFECT_UI_API_URL", "PREFECT_API_URL"}
+
+
 def test_ports_are_open_on_loopback_alone() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert len(ports) == 3

@@ -113,6 +113,9 @@ def test_names_are_those_of_what_there_is(place: str) -> None:
     for policy in named(place, "NetworkPolicy").values():
         rules = [policy["spec"], *(source for rule in policy["spec"]["ingress"] for source in rule["from"])]
         selectors += [rule["podSelector"]["matchLabels"] for rule in rules]
+    (admits,) = named(place, "NetworkPolicy")["phreg-redis"]["spec"]["ingress"][0]["from"]
+    (nodes,) = admits["podSelector"]["matchExpressions"]  # the latter of KubeRay, when a cluster is deleted
+    assert nodes == {"key": "ray.io/node-type", "operator": "In", "values": ["head", "redis-cleanup"]}
     for selector in selectors:
         assert any(selector.items() <= labels.items() for labels, _ in pods(place)), selector
 
