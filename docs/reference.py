@@ -15,7 +15,8 @@ from pydantic_core import PydanticUndefined
 
 import phreg
 from phreg.cli.main import build_parser
-from phreg.config.denoisers import KNOWN, DenoisedSection
+from phreg.config.denoised_section import DenoisedSection
+from phreg.config.denoisers import KNOWN
 from phreg.config.run import RunConfig
 from phreg.config.table import TableConfig
 

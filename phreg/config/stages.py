@@ -11,7 +11,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from phreg.config.denoisers import DenoisedSection
+from phreg.config.denoised_section import DenoisedSection
 from phreg.config.model import (
     ConfigModel,
     Head,

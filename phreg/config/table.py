@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from phreg.config.denoisers import DenoisedSection
+from phreg.config.denoised_section import DenoisedSection
 from phreg.config.labels import check_names
 from phreg.config.model import ConfigModel, Name, ReadOut
 from phreg.config.reading import apply_overrides, checked, read_mapping

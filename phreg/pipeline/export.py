@@ -23,7 +23,6 @@ from phreg.errors import (
     ModelError,
     ObjectNotFoundError,
     SampleError,
-    hide_credentials,
 )
 from phreg.models import Student, load_student, load_text
 from phreg.models.clip_export import OpenClip, clip_files
@@ -208,6 +207,6 @@ def _encoded(given: Sequence[str]) -> Iterator[tuple[str, bytes]]:
             yield from ((sample.key, sample.image) for sample in read_shard(place).samples)
         elif os.path.isdir(os.path.expanduser(place)):
             folder = Folder(place)
-            yield from ((hide_credentials(path), folder.read(path)) for path in list_images(folder))
+            yield from ((path, folder.read(path)) for path in list_images(folder))
         else:
-            yield from ((hide_credentials(url), read_url(url)) for url in expand_images([place]))
+            yield from ((url, read_url(url)) for url in expand_images([place]))

@@ -11,11 +11,11 @@ from timm.models.beit import Beit, Block, checkpoint_filter_fn, gen_relative_pos
 from torch import Tensor, nn
 
 from phreg.errors import ModelError
-from phreg.models.families.family import Family, Heads, Rope, not_identity, ratio
+from phreg.models.families.family import Family, Heads, Rope, ScaledByGammas, not_identity, ratio
 from phreg.models.families.relative import RelativeVisionTransformers
 
 
-class Beits(RelativeVisionTransformers):
+class Beits(ScaledByGammas, RelativeVisionTransformers):
     kind = Beit
     holds = "BEiT and BEiT v2; without registers"
 
@@ -45,13 +45,6 @@ class Beits(RelativeVisionTransformers):
         qkv = F.linear(x, a.qkv.weight, bias).unflatten(-1, (3, a.num_heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
-
-    def scaled(self, block: Any, branch: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        return branch if block.gamma_1 is None else block.gamma_1 * branch
-
-    def mlp(self, block: Any, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        branch: Tensor = block.mlp(block.norm2(x))
-        return branch if block.gamma_2 is None else block.gamma_2 * branch
 
     def arguments(self, vit: Any) -> dict[str, Any]:
         block: Any = vit.blocks[0]

@@ -18,7 +18,14 @@ from timm.layers.pos_embed_sincos import (
 from timm.models.eva import Eva, EvaAttention, EvaBlock, EvaBlockPostNorm, checkpoint_filter_fn
 from torch import Tensor, nn
 
-from phreg.models.families.family import Family, Heads, Rope, named_architecture, not_identity, ratio
+from phreg.models.families.family import (
+    Heads,
+    Rope,
+    ScaledByGammas,
+    named_architecture,
+    not_identity,
+    ratio,
+)
 
 _BASES = {
     1e-6: "eva02_tiny_patch14_224",
@@ -32,7 +39,7 @@ _ROPES: dict[type[nn.Module], str] = {
 }
 
 
-class Evas(Family):
+class Evas(ScaledByGammas):
     kind = Eva
     holds = "EVA-02, EVA-CLIP, DINOv3, Perception Encoder, EUPE, RoPE-ViT, LingBot-Vision, Sapiens2"
 
@@ -60,13 +67,6 @@ class Evas(Family):
             q, k = (_rotated(attention, part, rope).type_as(v) for part in (q, k))
         groups = q.shape[1] // k.shape[1]
         return (q, k, v) if groups == 1 else (q, *(part.repeat_interleave(groups, 1) for part in (k, v)))
-
-    def scaled(self, block: Any, branch: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        return branch if block.gamma_1 is None else block.gamma_1 * branch
-
-    def mlp(self, block: Any, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        branch: Tensor = block.mlp(block.norm2(x))
-        return branch if block.gamma_2 is None else block.gamma_2 * branch
 
     def arguments(self, vit: Any) -> dict[str, Any]:
         return {

@@ -92,6 +92,17 @@ class Family(ABC):
         """Weights in any naming that timm knows, in the network's own."""
 
 
+class ScaledByGammas(Family):
+    """LayerScale as parameters of the block, if it has any."""
+
+    def scaled(self, block: Any, branch: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        return branch if block.gamma_1 is None else block.gamma_1 * branch
+
+    def mlp(self, block: Any, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        branch: Tensor = block.mlp(block.norm2(x))
+        return branch if block.gamma_2 is None else block.gamma_2 * branch
+
+
 def not_identity(module: nn.Module) -> bool:
     return not isinstance(module, nn.Identity)
 
