@@ -4,6 +4,7 @@ import fcntl
 import io
 import os
 import pty
+import re
 import struct
 import sys
 import termios
@@ -18,7 +19,7 @@ from rich.cells import cell_len
 
 from phreg.cli import main
 from phreg.cli.options import print_table
-from phreg.cli.tables import table_lines
+from phreg.cli.tables import say, table_lines, warn
 from phreg.registry import Registry
 from phreg.storage import Folder
 from phreg.types import HIGHER_IS_BETTER
@@ -110,3 +111,22 @@ def terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
                 shown += os.read(ours, 65536)
     os.close(ours)
     lines += shown.decode().splitlines()
+
+
+def test_what_is_said_has_no_credentials(capsys: pytest.CaptureFixture[str]) -> None:
+    for tell in (say, warn):
+        tell("at s3://me:secret@host/a and\n\thttps://host/b.tar?sig=secret: 3 files")
+    said = "at s3://***@host/a and\n\thttps://host/b.tar?*** 3 files\n"
+    assert capsys.readouterr() == (said, said)
+
+
+def test_commands_say_all_but_json_and_the_log_of_a_job() -> None:
+    """Whoever prints past `say` may show a URL's credentials."""
+    printing = {
+        f"{file.stem}: {line.strip()}"
+        for file in Path(main.__code__.co_filename).parent.glob("*.py")
+        for line in file.read_text().splitlines()
+        if re.search(r"(?<![\w.])print\(", line) and "json.dumps" not in line
+    }
+    assert {line.partition(":")[0] for line in printing} == {"submit", "tables"}, printing
+    assert len(printing) == 2

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray._private import state
 
 from phreg.distill.job import StudentJob
 from phreg.distill.progress import StudentProgress
@@ -85,6 +86,9 @@ def test_a_killed_worker_changes_nothing(job: StudentJob, undisturbed: Path, tmp
     assert report.resumed_from is not None
     assert 0 < report.resumed_from < STEPS
     assert report.resumed_from % 7 == 0
+    made = {actor["ActorClassName"] for actor in state.actors().values()}
+    assert "RayTrainWorker" in made
+    assert "DatasetManager" not in made  # a process for datasets that there are not
     assert outcome(job, tmp_path) == outcome(job, undisturbed)
 
 

@@ -47,6 +47,7 @@ place = Folder(sys.argv[1])
 place.write("a", b"x")
 with connect():
     print("Ray:", run_remote(os.environ.get, "NO_PROXY"), run_remote(place.read, "a"))
+print("Prefect's server is here:", "prefect.server.api.server" in sys.modules)
 """
 
 
@@ -80,6 +81,7 @@ def test_all_that_runs_here_is_asked_directly(tmp_path: Path, s3_folder: Folder)
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert "PrefectEventsClient" in done.stdout
+    assert "Prefect's server is here: False" in done.stdout  # nor a second one: importing it takes seconds
     assert "Ray: example.com,127.0.0.1,localhost,::1 b'x'" in done.stdout
 
 

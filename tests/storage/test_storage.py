@@ -386,3 +386,12 @@ def test_a_version_changes_with_the_object(folder: Folder) -> None:
     folder.write("a", b"two")
     second = version_of(url)
     assert (first, second) == (None, None) if url.startswith("memory:") else first != second
+
+
+def test_a_folder_is_shown_without_credentials() -> None:
+    folder = Folder("s3://me:secret@bucket/runs")
+    assert (folder.shown(), folder.shown("a\tb.json")) == (
+        "s3://***@bucket/runs",
+        r"s3://***@bucket/runs/a\tb.json",
+    )
+    assert "secret" in folder.url_of("a")
